@@ -1,0 +1,56 @@
+# Every target works from a fresh clone: it makes .venv from constraints.txt when that is due.
+# Another Python: make test PYTHON=python3.13
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/$(if $(filter Windows_NT,$(OS)),Scripts,bin)
+STAMP := $(VENV)/.installed
+CODE := src stages tools benchmarks tests
+
+# `dvc` and the `python` of the stages' commands are those of .venv.
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo report test lint check fix bench check-report
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+install: $(STAMP) ## Make .venv with exact versions; the other targets do it themselves
+
+demo: $(STAMP) ## Run the whole pipeline on small digits in .demo/, in about a minute
+	python -m tools.demo
+
+report: $(STAMP) ## Run the real thing on MNIST (dvc repro), and put the result into the README
+	dvc repro
+	python -m tools.readme
+
+test: $(STAMP) ## Run the tests
+	OMP_NUM_THREADS=1 python -m pytest
+
+lint: $(STAMP) ## Check format, style, types, imports, and the README's result
+	ruff format --check $(CODE)
+	ruff check $(CODE)
+	mypy
+	lint-imports
+	python -m tools.readme --check
+
+check: lint test ## Everything that CI checks: lint and test
+
+fix: $(STAMP) ## Format the code, and mend what can be mended
+	ruff check --fix $(CODE)
+	ruff format $(CODE)
+
+bench: $(STAMP) ## Measure speed beside what a user would pick instead
+	python -m benchmarks
+
+check-report: $(STAMP) ## Rebuild the report from tracked files alone; fail if it differs
+	dvc repro --single-item --force report
+	git diff --exit-code HEAD -- reports dvc.lock
+
+$(STAMP): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "vaefill needs Python >= 3.11; name one: make PYTHON=python3.13")'
+	@test -e $(BIN)/pip || test -e $(BIN)/pip.exe || $(PYTHON) -m venv $(VENV)
+	@echo 'Installing into $(VENV); the first time this takes minutes'
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[pipeline,dev]'
+	@touch $@
