@@ -1,0 +1,9 @@
+"""The one exception that stands for something a person can put right."""
+
+
+class InputError(ValueError):
+    """A value, file or setting that cannot be used as given.
+
+    Its message is one line: what was wrong, the value, the rule, what to do. The stages
+    print it without a traceback; anything else that is raised is a bug and shows one.
+    """

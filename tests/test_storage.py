@@ -1,0 +1,155 @@
+import errno
+import io
+import os
+
+import numpy as np
+import pytest
+
+from vaefill import storage
+from vaefill.errors import InputError
+
+ARRAYS = {"a": np.arange(6).reshape(2, 3), "b": np.array([True, False])}
+
+
+def test_arrays_come_back(tmp_path):
+    storage.save_arrays(tmp_path / "x.npz", ARRAYS)
+    again = storage.load_arrays(tmp_path / "x.npz")
+    assert list(again) == ["a", "b"]
+    for name, array in ARRAYS.items():
+        np.testing.assert_array_equal(again[name], array)
+        assert again[name].dtype == array.dtype
+
+
+def test_array_comes_back(tmp_path):
+    storage.save_array(tmp_path / "x.npy", ARRAYS["a"])
+    np.testing.assert_array_equal(storage.load_array(tmp_path / "x.npy"), ARRAYS["a"])
+
+
+def test_bytes_depend_on_the_content_alone(tmp_path):
+    for name in ("one.npz", "another name.npz"):
+        storage.save_arrays(tmp_path / name, ARRAYS)
+    assert (tmp_path / "one.npz").read_bytes() == (tmp_path / "another name.npz").read_bytes()
+
+
+def test_directories_are_made_and_no_temporary_is_left(tmp_path):
+    storage.write_text(tmp_path / "deep" / "er" / "x.txt", "text\n")
+    assert [path.name for path in tmp_path.rglob("*") if path.is_file()] == ["x.txt"]
+
+
+def fail_with_full_disk(*_):
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
+@pytest.mark.parametrize("step", ["fsync", "write"])
+def test_full_disk_leaves_the_good_file(tmp_path, monkeypatch, step):
+    path = tmp_path / "x.npy"
+    storage.save_array(path, np.zeros(3))
+    good = path.read_bytes()
+    if step == "fsync":
+        monkeypatch.setattr(os, "fsync", fail_with_full_disk)
+    else:
+
+        class FullDisk(io.FileIO):
+            def write(self, data):
+                super().write(data[: len(data) // 2])
+                raise OSError(errno.ENOSPC, "No space left on device")
+
+        monkeypatch.setattr(type(path), "open", lambda self, mode: FullDisk(self, "w"))
+    with pytest.raises(OSError, match="No space left"):
+        storage.save_array(path, np.ones(3))
+    monkeypatch.undo()
+    assert path.read_bytes() == good
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="/dev/full is a Unix device")
+def test_directory_that_cannot_be_written_to(tmp_path):
+    # A file in the directory's place stands for a missing permission, which root does not miss.
+    (tmp_path / "taken").write_text("")
+    with pytest.raises(OSError, match="taken"):
+        storage.write_text(tmp_path / "taken" / "x.txt", "text")
+
+
+@pytest.mark.parametrize("load", [storage.load_arrays, storage.load_array, storage.load_json])
+def test_missing_file_says_what_makes_it(tmp_path, load):
+    with pytest.raises(InputError, match=r"x: no such file; `dvc repro` makes it"):
+        load(tmp_path / "x")
+
+
+@pytest.mark.parametrize("keep", [0, 5, 60, -30])
+def test_truncated_arrays(tmp_path, keep):
+    path = tmp_path / "x.npz"
+    storage.save_arrays(path, ARRAYS)
+    path.write_bytes(path.read_bytes()[:keep])
+    with pytest.raises(InputError, match=r"not an archive of arrays \(.npz\)"):
+        storage.load_arrays(path)
+
+
+@pytest.mark.parametrize("keep", [0, 5, 60, -8])
+def test_truncated_array(tmp_path, keep):
+    path = tmp_path / "x.npy"
+    storage.save_array(path, ARRAYS["a"])
+    path.write_bytes(path.read_bytes()[:keep])
+    with pytest.raises(InputError, match=r"not an array \(.npy\)"):
+        storage.load_array(path)
+
+
+def test_flipped_bit_is_noticed(tmp_path):
+    path = tmp_path / "x.npz"
+    storage.save_arrays(path, {"a": np.zeros(1000)})
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(InputError, match="CRC"):
+        storage.load_arrays(path)
+
+
+def test_one_kind_of_file_in_place_of_the_other(tmp_path):
+    storage.save_arrays(tmp_path / "x.npz", ARRAYS)
+    storage.save_array(tmp_path / "x.npy", ARRAYS["a"])
+    with pytest.raises(InputError, match="not an array"):
+        storage.load_array(tmp_path / "x.npz")
+    with pytest.raises(InputError, match="not an archive"):
+        storage.load_arrays(tmp_path / "x.npy")
+
+
+def test_pickles_are_not_executed(tmp_path):
+    with (tmp_path / "x.npy").open("wb") as file:
+        np.save(file, np.array([print], dtype=object), allow_pickle=True)
+    with pytest.raises(InputError, match="not an array"):
+        storage.load_array(tmp_path / "x.npy")
+
+
+def test_json_is_sorted_and_has_six_digits(tmp_path):
+    storage.save_json(tmp_path / "x.json", {"b": [1 / 3, 2], "a": {"c": None, "d": 123456789.0}})
+    text = '{\n  "a": {\n    "c": null,\n    "d": 123457000.0\n  },\n'
+    assert (tmp_path / "x.json").read_text() == text + '  "b": [\n    0.333333,\n    2\n  ]\n}\n'
+    assert storage.load_json(tmp_path / "x.json")["b"] == [0.333333, 2]
+
+
+def test_json_has_no_nan(tmp_path):
+    with pytest.raises(ValueError, match="JSON"):
+        storage.save_json(tmp_path / "x.json", {"a": float("nan")})
+    assert not (tmp_path / "x.json").exists()
+
+
+def test_broken_json(tmp_path):
+    (tmp_path / "x.json").write_text("{")
+    with pytest.raises(InputError, match="not JSON"):
+        storage.load_json(tmp_path / "x.json")
+
+
+def test_table_comes_back(tmp_path):
+    storage.save_table(tmp_path / "x.csv", ["name", "value"], [("a,b", 1 / 3), ("c", 2)])
+    assert (tmp_path / "x.csv").read_bytes() == b'name,value\n"a,b",0.333333\nc,2\n'
+    assert storage.load_table(tmp_path / "x.csv") == [
+        {"name": "a,b", "value": "0.333333"},
+        {"name": "c", "value": "2"},
+    ]
+
+
+@pytest.mark.parametrize("line", ["1\n", "1,2,3\n"])
+def test_table_with_a_ragged_line(tmp_path, line):
+    (tmp_path / "x.csv").write_text(f"a,b\n1,2\n{line}")
+    with pytest.raises(InputError, match="line 3 does not have one value per column"):
+        storage.load_table(tmp_path / "x.csv")
