@@ -1,0 +1,48 @@
+"""Stage `mask`: choose the missing pixels of every test image, per mechanism."""
+
+from collections.abc import Sequence
+
+from pydantic import Field
+
+from vaefill.missingness import draw
+from vaefill.pipeline import Params, parse_paths, read_params, run
+from vaefill.storage import load_arrays, save_arrays
+
+
+class Random(Params):
+    """Keywords of `missingness.random`."""
+
+    fraction: float = Field(gt=0, lt=1, allow_inf_nan=False)
+
+
+class Square(Params):
+    """Keywords of `missingness.square`."""
+
+    size: int = Field(ge=1)
+
+
+class Section(Params):
+    """The `mask` section."""
+
+    seed: int = Field(ge=0)
+    random: Random
+    square: Square
+
+
+class MaskParams(Params):
+    """Params of the stage."""
+
+    mask: Section
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run the stage."""
+    args = parse_paths(argv, "--split", "--out")
+    section = read_params(MaskParams).mask
+    shape = load_arrays(args.split)["test_images"].shape
+    missing = draw(shape, seed=section.seed, settings=section.model_dump(exclude={"seed"}))
+    save_arrays(args.out, missing)
+
+
+if __name__ == "__main__":
+    run(main)
