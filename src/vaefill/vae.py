@@ -1,0 +1,151 @@
+"""The variational autoencoder, and its file.
+
+One class serves every prior: `family` makes both the prior p(z), at mu = 0 and logvar = 0, and
+the posterior q(z|x), at the encoder's outputs. Two models that are compared differ in that
+argument and in nothing else.
+"""
+
+import json
+import math
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import safetensors
+import safetensors.torch
+import torch
+from torch import Tensor, nn
+
+from vaefill.distributions import Bernoulli, Latent, Normal, StudentT
+from vaefill.errors import InputError
+from vaefill.networks import Decoder, Encoder
+from vaefill.storage import unreadable, write_bytes
+
+Family = Callable[[Tensor, Tensor], Latent]
+
+
+def _gauss(df: float | None) -> Family:
+    if df is not None:
+        raise InputError(f"df = {df}: the Gaussian model has no degrees of freedom; leave it out")
+    return Normal
+
+
+def _student(df: float | None) -> Family:
+    if df is None or math.isnan(df) or df <= 0:
+        raise InputError(f"df = {df}: degrees of freedom are a number above 0")
+    return partial(StudentT, df=df)
+
+
+FAMILIES: dict[str, Callable[[float | None], Family]] = {"gauss": _gauss, "t": _student}
+
+
+class VAE(nn.Module):
+    """Encoder, decoder and the family that prior and posterior belong to.
+
+    Parameters
+    ----------
+    family : {"gauss", "t"}
+        Normal, or product of univariate Student-t's.
+    df : float, optional
+        Degrees of freedom of the t family, above 0; ``inf`` is the normal distribution. None
+        for "gauss".
+    pixels : int, default=784
+        Length of an image.
+    hidden : sequence of int, default=(400, 128)
+        Widths of the encoder's hidden layers; the decoder mirrors them.
+    latent : int, default=10
+        Number of latent coordinates.
+    generator : torch.Generator
+        Source of the initial weights, on the CPU.
+
+    Raises
+    ------
+    InputError
+        When `family` is unknown or `df` does not fit it.
+
+    Examples
+    --------
+    >>> vae = VAE("t", df=21, generator=torch.Generator().manual_seed(0))
+    >>> x = torch.rand(5, 784)
+    >>> vae.likelihood(vae.posterior(x).mu).mean.shape
+    torch.Size([5, 784])
+    """
+
+    _origin: Tensor
+
+    def __init__(
+        self,
+        family: str,
+        *,
+        df: float | None = None,
+        pixels: int = 784,
+        hidden: Sequence[int] = (400, 128),
+        latent: int = 10,
+        generator: torch.Generator,
+    ) -> None:
+        super().__init__()
+        if family not in FAMILIES:
+            raise InputError(f"family = {family!r}: must be one of {', '.join(FAMILIES)}")
+        self.family = FAMILIES[family](df)
+        self.encoder = Encoder(pixels, hidden, latent, generator)
+        self.decoder = Decoder(latent, hidden, pixels, generator)
+        self.register_buffer("_origin", torch.zeros(latent), persistent=False)
+        self.architecture = {
+            "family": family,
+            "df": df,
+            "pixels": pixels,
+            "hidden": list(hidden),
+            "latent": latent,
+        }
+
+    @property
+    def prior(self) -> Latent:
+        """p(z): the family at location 0 and scale 1."""
+        return self.family(self._origin, self._origin)
+
+    def posterior(self, x: Tensor) -> Latent:
+        """q(z|x) for images of shape (n, pixels)."""
+        return self.family(*self.encoder(x))
+
+    def likelihood(self, z: Tensor) -> Bernoulli:
+        """p(x|z) for codes of shape (..., latent)."""
+        return Bernoulli(self.decoder(z))
+
+
+def save_vae(path: str | Path, vae: VAE) -> None:
+    """Write architecture and weights as one safetensors file, whole or not at all."""
+    # One metadata key: safetensors keeps several in no fixed order, and bytes would differ.
+    # JSON has no infinity: df travels as text.
+    architecture = {**vae.architecture, "df": str(vae.architecture["df"])}
+    weights = {name: tensor.cpu() for name, tensor in vae.state_dict().items()}
+    metadata = {"architecture": json.dumps(architecture, sort_keys=True)}
+    write_bytes(path, safetensors.torch.save(weights, metadata))
+
+
+def load_vae(path: str | Path, *, device: str | torch.device = "cpu") -> VAE:
+    """Read what `save_vae` wrote; nothing in the file is executed.
+
+    Raises
+    ------
+    InputError
+        When the file is missing, truncated, or its weights are of another architecture than
+        the one that it names.
+    """
+    try:
+        with safetensors.safe_open(path, framework="pt") as file:
+            architecture: dict[str, Any] = json.loads(file.metadata()["architecture"])
+            weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        df = architecture.pop("df")
+        vae = VAE(
+            **architecture,
+            df=None if df == "None" else float(df),
+            generator=torch.Generator(),
+        )
+        vae.load_state_dict(weights)
+    except (FileNotFoundError, safetensors.SafetensorError) as error:
+        raise unreadable(path, "a model (.safetensors)", error) from error
+    except (TypeError, KeyError, ValueError, RuntimeError) as error:
+        reason = RuntimeError("weights and architecture do not match")
+        raise unreadable(path, "a model of vaefill", reason) from error
+    return vae.eval().to(device)

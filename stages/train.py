@@ -1,0 +1,111 @@
+"""Stages `train_gauss` and `train_t`: train one VAE from one seed."""
+
+import os
+from collections.abc import Sequence
+from typing import Annotated
+
+# cuBLAS reads this when it starts; without it, its sums differ from run to run.
+os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+
+import numpy as np
+import torch
+from pydantic import AfterValidator, Field
+from tqdm import tqdm
+
+from vaefill import storage
+from vaefill.checkpoint import checkpointed, run_key
+from vaefill.devices import Device, environment, pick_device
+from vaefill.errors import InputError
+from vaefill.pipeline import Params, parse_paths, positive, read_params, run
+from vaefill.training import Epoch, fit
+from vaefill.vae import VAE, save_vae
+
+Count = Annotated[int, Field(ge=1)]
+
+
+class Model(Params):
+    """Section `model`."""
+
+    hidden: list[Count]
+    latent: Count
+
+
+class Recipe(Params):
+    """Section `train`."""
+
+    epochs: Count
+    batch_size: Count
+    lr: Annotated[float, Field(gt=0, lt=1, allow_inf_nan=False)]
+
+
+class GaussParams(Params):
+    """What `train_gauss` reads."""
+
+    device: Device
+    model: Model
+    train: Recipe
+
+
+class TParams(GaussParams):
+    """What `train_t` reads."""
+
+    df: Annotated[float, AfterValidator(positive)]
+
+
+PARAMS: dict[str, type[GaussParams]] = {"gauss": GaussParams, "t": TParams}
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Train, with progress and a checkpoint; write model, history and summary."""
+    args = parse_paths(
+        argv, "--split", "--out", "--history", "--summary", model=tuple(PARAMS), seed=int
+    )
+    params = read_params(PARAMS[args.model]).model_dump()
+    device = pick_device(params["device"])
+    torch.use_deterministic_algorithms(True)
+    if args.seed < 0:
+        raise InputError(f"params.yaml: seeds has {args.seed}: a seed is 0 or above")
+    # Initial weights and training draw from independent streams of the one seed.
+    init_seed, training_seed = np.random.SeedSequence(args.seed).generate_state(2).tolist()
+
+    split = storage.load_arrays(args.split)
+    train, valid = (
+        torch.from_numpy(split[f"{part}_images"]).flatten(1).to(device).float() / 255
+        for part in ("train", "valid")
+    )
+    vae = VAE(
+        args.model,
+        df=params.get("df"),
+        pixels=train.shape[1],
+        **params["model"],
+        generator=torch.Generator().manual_seed(init_seed),
+    ).to(device)
+    key = run_key({**params, "family": args.model, "seed": args.seed}, args.split)
+    checkpoints = f"{os.environ.get('DVC_ROOT', '.')}/.checkpoints"
+    with (
+        checkpointed(checkpoints, key) as checkpoint,
+        tqdm(total=params["train"]["epochs"], unit="epoch", mininterval=2) as bar,
+    ):
+
+        def show(row: Epoch) -> None:
+            bar.set_postfix_str(f"loss {row.train_loss:.2f}, valid {row.valid_loss:.2f}", False)
+            bar.update(row.epoch - bar.n)
+
+        history = fit(
+            vae,
+            train,
+            valid,
+            **params["train"],
+            generator=torch.Generator(device).manual_seed(training_seed),
+            checkpoint=checkpoint,
+            progress=show,
+        )
+        save_vae(args.out, vae)
+        storage.save_table(args.history, Epoch._fields, history)
+        storage.save_json(
+            args.summary, {**history[-1]._asdict(), "environment": environment(device)}
+        )
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,132 @@
+import math
+
+import pytest
+import torch
+
+from vaefill.distributions import Bernoulli
+from vaefill.elbo import elbo
+from vaefill.errors import InputError
+from vaefill.training import Epoch, fit
+from vaefill.vae import VAE
+
+FAMILIES = [("gauss", None), ("t", 5.0)]
+
+
+def make(family: str, df: float | None) -> VAE:
+    generator = torch.Generator().manual_seed(0)
+    return VAE(family, df=df, pixels=64, hidden=[32, 16], latent=2, generator=generator)
+
+
+def train(vae: VAE, images: torch.Tensor, **settings) -> list[Epoch]:
+    settings = {"epochs": 4, "batch_size": 16, "lr": 0.01} | settings
+    generator = torch.Generator().manual_seed(1)
+    return fit(vae, images[:50], images[50:], generator=generator, **settings)
+
+
+class Memory:
+    """A checkpoint in memory that keeps every state, as bytes cannot change under it."""
+
+    def __init__(self, state=None):
+        self.states = [] if state is None else [state]
+
+    def load(self):
+        return self.states[-1] if self.states else None
+
+    def save(self, state):
+        self.states.append(
+            torch.utils._pytree.tree_map(
+                lambda leaf: leaf.clone() if isinstance(leaf, torch.Tensor) else leaf, state
+            )
+        )
+
+
+def weights(vae: VAE) -> torch.Tensor:
+    return torch.nn.utils.parameters_to_vector(vae.parameters())
+
+
+@pytest.mark.parametrize(("family", "df"), FAMILIES)
+def test_training_learns_more_than_the_mean_image(digits, family, df):
+    vae = make(family, df)
+    history = train(vae, digits, epochs=60)
+    assert [row.epoch for row in history] == list(range(1, 61))
+    mean_image = Bernoulli(torch.logit(digits[:50].mean(0))).log_prob(digits[:50])
+    assert history[-1].train_loss < 0.9 * -mean_image.mean().item()
+    for row in history:
+        assert row.train_loss == pytest.approx(row.train_reconstruction + row.train_kl)
+        assert row.valid_loss == pytest.approx(row.valid_reconstruction + row.valid_kl)
+
+
+def test_first_epoch_by_hand(digits):
+    # One batch holds all images: the loss of the first epoch is that of the initial weights.
+    vae = make("gauss", None)
+    generator = torch.Generator().manual_seed(1)
+    order = torch.randperm(50, generator=generator)
+    with torch.no_grad():
+        bound = elbo(vae, digits[:50][order], generator)
+    (row,) = train(vae, digits, epochs=1, batch_size=50)
+    assert row.train_reconstruction == pytest.approx(-bound.reconstruction.mean().item())
+    assert row.train_kl == pytest.approx(bound.kl.mean().item())
+
+
+def test_first_step_is_adams(digits):
+    # Adam's first step moves every weight by lr against the sign of its gradient.
+    vae = make("gauss", None)
+    before = weights(vae).detach().clone()
+    train(vae, digits, epochs=1, batch_size=50, lr=1e-3)
+    moved = (weights(vae) - before).abs()
+    moved = moved[moved > 0]
+    torch.testing.assert_close(moved.median(), torch.tensor(1e-3), rtol=1e-2, atol=0)
+    assert moved.max() < 1.01e-3
+
+
+@pytest.mark.parametrize(("family", "df"), FAMILIES)
+def test_same_seed_gives_the_same_bytes(digits, family, df):
+    runs = [make(family, df) for _ in range(2)]
+    histories = [train(vae, digits) for vae in runs]
+    assert histories[0] == histories[1]
+    assert torch.equal(weights(runs[0]), weights(runs[1]))
+
+
+@pytest.mark.parametrize(("family", "df"), FAMILIES)
+@pytest.mark.parametrize("stop", [1, 3])
+def test_resumed_run_is_bit_identical(digits, family, df, stop):
+    memory = Memory()
+    whole = make(family, df)
+    history = train(whole, digits, checkpoint=memory)
+    resumed = make(family, df)
+    assert train(resumed, digits, checkpoint=Memory(memory.states[stop - 1])) == history
+    assert torch.equal(weights(resumed), weights(whole))
+
+
+def test_batches_of_unequal_size_count_by_their_images(digits):
+    # A rate of almost 0 leaves the weights alone: the mean must not depend on the batches.
+    losses = [
+        train(make("gauss", None), digits, epochs=1, batch_size=size, lr=1e-12)[0].train_kl
+        for size in (50, 16)
+    ]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-5)
+
+
+def test_progress_sees_every_epoch(digits):
+    seen: list[Epoch] = []
+    assert train(make("gauss", None), digits, progress=seen.append) == seen
+
+
+@pytest.mark.parametrize(("part", "term"), [("encoder", "kl"), ("decoder", "reconstruction")])
+def test_divergence_names_epoch_batch_and_term(digits, part, term):
+    vae = make("gauss", None)
+    with torch.no_grad():
+        getattr(vae, part).layers[-1].bias.fill_(math.inf if part == "encoder" else math.nan)
+    name = "reconstruction|kl" if part == "encoder" else term
+    with pytest.raises(InputError, match=rf"epoch 1, batch 1: ({name}) = (nan|inf)"):
+        train(vae, digits)
+
+
+def test_divergence_in_a_later_batch_is_placed(digits):
+    images = digits.clone()
+    images[7] = math.nan
+    generator = torch.Generator().manual_seed(1)
+    order = torch.randperm(50, generator=generator).tolist()
+    batch = order.index(7) // 16 + 1
+    with pytest.raises(InputError, match=rf"epoch 1, batch {batch}: reconstruction = nan"):
+        train(make("gauss", None), images)
