@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 from pydantic import Field
 
-from vaefill.datasets import split
 from vaefill.pipeline import Params, parse_paths, read_params, run
+from vaefill.splitting import split
 from vaefill.storage import load_arrays, save_arrays
 
 

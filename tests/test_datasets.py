@@ -14,11 +14,13 @@ import sklearn.datasets
 from sklearn.datasets import load_digits
 
 from stages import fetch_mnist, split
-from vaefill import datasets
+from vaefill import mnist
 from vaefill.errors import InputError
+from vaefill.idx import format_idx, parse_idx
+from vaefill.splitting import split_indices
 from vaefill.storage import load_arrays, save_arrays
 
-NAMES = tuple(datasets.FILES)
+NAMES = tuple(mnist.FILES)
 
 
 @pytest.fixture(autouse=True)
@@ -35,13 +37,13 @@ def arrays(monkeypatch):
     """6 + 3 images in MNIST's place: arrays by file name."""
     rng = np.random.default_rng(0)
     shapes = [(6, 28, 28), (6,), (3, 28, 28), (3,)]
-    monkeypatch.setattr(datasets, "N_TRAIN", 6)
+    monkeypatch.setattr(mnist, "N_TRAIN", 6)
     content = {
         n: rng.integers(10, size=s, dtype=np.uint8) for n, s in zip(NAMES, shapes, strict=True)
     }
     for name, array in content.items():
-        file = datasets.format_idx(array)
-        monkeypatch.setitem(datasets.FILES, name, (len(file), hashlib.sha256(file).hexdigest()))
+        file = format_idx(array)
+        monkeypatch.setitem(mnist.FILES, name, (len(file), hashlib.sha256(file).hexdigest()))
     return content
 
 
@@ -60,7 +62,7 @@ def project(tmp_path, monkeypatch):
 @pytest.fixture
 def web(arrays):
     """What a good mirror answers, by file name."""
-    return {f"{n}.gz": gzip.compress(datasets.format_idx(a)) for n, a in arrays.items()}
+    return {f"{n}.gz": gzip.compress(format_idx(a)) for n, a in arrays.items()}
 
 
 @pytest.fixture
@@ -82,7 +84,7 @@ class Internet:
         self.pauses = []
 
     def open_url(self, url, *, timeout):
-        assert timeout == datasets.TIMEOUT
+        assert timeout == mnist.TIMEOUT
         self.asked.append(url)
         mirror, name = url.rsplit("/", 1)
         failure = self.broken.get(mirror)
@@ -91,7 +93,7 @@ class Internet:
         return io.BytesIO(failure if failure is not None else self.pages[name])
 
     def read(self, cache):
-        return datasets.mnist(cache=cache, open_url=self.open_url, sleep=self.pauses.append)
+        return mnist.mnist(cache=cache, open_url=self.open_url, sleep=self.pauses.append)
 
 
 def assert_is(images_and_labels, arrays):
@@ -106,8 +108,8 @@ def assert_is(images_and_labels, arrays):
 
 def test_idx_by_hand():
     content = bytes.fromhex("00000802 00000002 00000003 010203040506")
-    np.testing.assert_array_equal(datasets.parse_idx(content), [[1, 2, 3], [4, 5, 6]])
-    assert datasets.format_idx(np.array([[1, 2, 3], [4, 5, 6]], np.uint8)) == content
+    np.testing.assert_array_equal(parse_idx(content), [[1, 2, 3], [4, 5, 6]])
+    assert format_idx(np.array([[1, 2, 3], [4, 5, 6]], np.uint8)) == content
 
 
 @pytest.mark.parametrize(
@@ -125,12 +127,12 @@ def test_idx_by_hand():
 )
 def test_idx_with_wrong_magic_or_length_is_refused(content):
     with pytest.raises(InputError, match=r"IDX file of (unsigned bytes|shape)"):
-        datasets.parse_idx(content)
+        parse_idx(content)
 
 
 def test_files_are_those_of_70000_images_of_28_by_28():
     sizes = [16 + 60_000 * 784, 8 + 60_000, 16 + 10_000 * 784, 8 + 10_000]
-    assert [size for size, _ in datasets.FILES.values()] == sizes
+    assert [size for size, _ in mnist.FILES.values()] == sizes
 
 
 # The directory that a person names
@@ -142,9 +144,9 @@ def test_directory(folder, arrays, monkeypatch, plain):
         for path in list(folder.iterdir()):
             path.with_suffix("").write_bytes(gzip.decompress(path.read_bytes()))
             path.unlink()
-    assert_is(datasets.mnist(directory=folder), arrays)
+    assert_is(mnist.mnist(directory=folder), arrays)
     monkeypatch.setenv("VAEFILL_DATA", str(folder))
-    assert_is(datasets.mnist(), arrays)
+    assert_is(mnist.mnist(), arrays)
 
 
 def _garbage(path):
@@ -222,7 +224,7 @@ def test_named_directory_that_is_not_there_stops_the_stage(project, monkeypatch)
 def test_first_mirror_fills_the_cache_and_the_cache_answers_next(tmp_path, web, arrays):
     internet = Internet(web)
     assert_is(internet.read(tmp_path), arrays)
-    assert internet.asked == [f"{datasets.MIRRORS[0]}/{name}.gz" for name in NAMES]
+    assert internet.asked == [f"{mnist.MIRRORS[0]}/{name}.gz" for name in NAMES]
     assert internet.pauses == []
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(NAMES)
     assert_is(internet.read(tmp_path), arrays)
@@ -231,9 +233,9 @@ def test_first_mirror_fills_the_cache_and_the_cache_answers_next(tmp_path, web, 
 
 def test_urlopen_itself(tmp_path, folder, arrays, monkeypatch):
     mirrors = (f"{tmp_path.as_uri()}/nowhere", folder.as_uri())
-    monkeypatch.setattr(datasets, "MIRRORS", mirrors)
+    monkeypatch.setattr(mnist, "MIRRORS", mirrors)
     pauses = []
-    assert_is(datasets.mnist(cache=tmp_path / "cache", sleep=pauses.append), arrays)
+    assert_is(mnist.mnist(cache=tmp_path / "cache", sleep=pauses.append), arrays)
     assert pauses == [1.0, 2.0]
 
 
@@ -245,7 +247,7 @@ def test_damaged_file_in_the_cache_is_replaced(tmp_path, web, arrays, size):
     damaged.write_bytes(bytes(size))
     internet = Internet(web)
     assert_is(internet.read(tmp_path), arrays)
-    assert internet.asked == [f"{datasets.MIRRORS[0]}/{NAMES[2]}.gz"]
+    assert internet.asked == [f"{mnist.MIRRORS[0]}/{NAMES[2]}.gz"]
     assert damaged.read_bytes() == good
 
 
@@ -260,9 +262,9 @@ def test_damaged_file_in_the_cache_is_replaced(tmp_path, web, arrays, size):
     ],
 )
 def test_next_mirror_answers_after_three_tries(tmp_path, web, arrays, failure):
-    internet = Internet(web, {datasets.MIRRORS[0]: failure})
+    internet = Internet(web, {mnist.MIRRORS[0]: failure})
     assert_is(internet.read(tmp_path), arrays)
-    first, second = datasets.MIRRORS[:2]
+    first, second = mnist.MIRRORS[:2]
     assert internet.asked == [f"{first}/{NAMES[0]}.gz"] * 3 + [f"{second}/{n}.gz" for n in NAMES]
     assert internet.pauses == [1.0, 2.0]
 
@@ -275,8 +277,8 @@ def test_one_failure_is_tried_again(tmp_path, web, arrays):
         return response if len(internet.asked) > 1 else io.BytesIO(response.read()[:-1])
 
     pauses = []
-    assert_is(datasets.mnist(cache=tmp_path, open_url=flaky, sleep=pauses.append), arrays)
-    assert internet.asked[:2] == [f"{datasets.MIRRORS[0]}/{NAMES[0]}.gz"] * 2
+    assert_is(mnist.mnist(cache=tmp_path, open_url=flaky, sleep=pauses.append), arrays)
+    assert internet.asked[:2] == [f"{mnist.MIRRORS[0]}/{NAMES[0]}.gz"] * 2
     assert pauses == [1.0]
 
 
@@ -294,7 +296,7 @@ def _openml(arrays):
 
 
 def _offline():
-    return Internet({}, dict.fromkeys(datasets.MIRRORS, URLError("offline")))
+    return Internet({}, dict.fromkeys(mnist.MIRRORS, URLError("offline")))
 
 
 def test_openml_is_the_last_resort(tmp_path, arrays, monkeypatch):
@@ -307,8 +309,8 @@ def test_openml_is_the_last_resort(tmp_path, arrays, monkeypatch):
     monkeypatch.setattr(sklearn.datasets, "fetch_openml", fetch_openml)
     internet = _offline()
     assert_is(internet.read(tmp_path), arrays)
-    assert len(internet.asked) == 3 * len(datasets.MIRRORS)
-    assert seen == [("mnist_784", 1, datasets.TIMEOUT)]
+    assert len(internet.asked) == 3 * len(mnist.MIRRORS)
+    assert seen == [("mnist_784", 1, mnist.TIMEOUT)]
     assert socket.getdefaulttimeout() is None
     assert_is(internet.read(tmp_path), arrays)
     assert len(seen) == 1, "the cache did not answer"
@@ -329,18 +331,18 @@ def test_when_all_fail_one_line_names_each_source_and_what_to_do(tmp_path, monke
 
     monkeypatch.setattr(sklearn.datasets, "fetch_openml", fetch_openml)
     internet = _offline()
-    internet.broken[datasets.MIRRORS[1]] = b"<html>"
+    internet.broken[mnist.MIRRORS[1]] = b"<html>"
     with pytest.raises(InputError) as error:
         internet.read(tmp_path)
     message = str(error.value)
     assert f"cache {tmp_path}: no file {NAMES[0]}" in message
-    assert f"{datasets.MIRRORS[0]}: <urlopen error offline>" in message
-    assert f"{datasets.MIRRORS[1]}: {NAMES[0]}.gz is truncated or corrupt" in message
+    assert f"{mnist.MIRRORS[0]}: <urlopen error offline>" in message
+    assert f"{mnist.MIRRORS[1]}: {NAMES[0]}.gz is truncated or corrupt" in message
     assert "OpenML: <urlopen error no route>" in message
     assert "VAEFILL_DATA" in message
     assert "make demo" in message
     assert "\n" not in message
-    assert internet.pauses == [1.0, 2.0] * (len(datasets.MIRRORS) + 1)
+    assert internet.pauses == [1.0, 2.0] * (len(mnist.MIRRORS) + 1)
 
 
 @pytest.mark.filterwarnings("ignore:A network error occurred:UserWarning")
@@ -388,7 +390,7 @@ def test_digits(project):
 
 
 def test_split_of_70000_is_that_of_the_slides():
-    parts = datasets.split_indices(70_000, test_size=10_000, valid_size=5_000, seed=123)
+    parts = split_indices(70_000, test_size=10_000, valid_size=5_000, seed=123)
     assert list(parts) == ["train", "valid", "test"]
     assert parts["train"][:5].tolist() == [34261, 27529, 63378, 31619, 3606]
     assert parts["valid"][:5].tolist() == [53439, 69851, 24150, 29426, 48434]
@@ -402,7 +404,7 @@ def test_split_of_70000_is_that_of_the_slides():
 
 def test_split_is_a_permutation_by_hand():
     # The division that scikit-learn documents: a permutation's head is held out.
-    parts = datasets.split_indices(70_000, test_size=10_000, valid_size=5_000, seed=123)
+    parts = split_indices(70_000, test_size=10_000, valid_size=5_000, seed=123)
     order = np.random.RandomState(123).permutation(70_000)
     np.testing.assert_array_equal(parts["test"], order[:10_000])
     rest = order[10_000:]
@@ -464,7 +466,7 @@ def test_sizes_that_leave_one_image_to_train_on(raw):
 @pytest.mark.parametrize(("test_size", "valid_size"), [(0, 5), (5, 0), (-1, 5)])
 def test_empty_parts_are_refused(test_size, valid_size):
     with pytest.raises(InputError, match=r"each must be at least 1"):
-        datasets.split_indices(20, test_size=test_size, valid_size=valid_size, seed=0)
+        split_indices(20, test_size=test_size, valid_size=valid_size, seed=0)
 
 
 def _cut(path):

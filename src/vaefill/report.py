@@ -99,7 +99,9 @@ def readme_block(summary: Mapping[str, Any], *, n_seeds: int) -> str:
 def answer(summary: Mapping[str, Any], *, n_seeds: int) -> str:
     """Answer in plain words; a direction is named only where the interval excludes 0."""
     verdicts = {m: _verdict(summary, Cell(m, "imputation", "mse")) for m in MECHANISMS}
-    if len(set(verdicts.values())) == 1:
+    if n_seeds == 1:
+        headline = ANSWERS["cannot be told"] + "."
+    elif len(set(verdicts.values())) == 1:
         headline = f"{ANSWERS[verdicts['random']]}, whether random pixels or a square are missing."
     else:
         headline = " ".join(f"{ANSWERS[v]} where {WHERE[m]}." for m, v in verdicts.items())

@@ -14,6 +14,7 @@ DECIMALS = {"mse": 5, "ssim_global": 4, "ssim": 4} | dict.fromkeys(ELBO_TERMS, 2
 #: Whether a lower value is the better one; of the ELBO's two terms neither direction is.
 LOWER_IS_BETTER = {"mse": True, "ssim_global": False, "ssim": False, "elbo": False}
 
+COLUMNS = ("missing", "output", "metric", "Gaussian", "t prior")
 CELLS = tuple(SLIDES)
 WINDOWED = tuple(cell._replace(metric="ssim") for cell in CELLS if cell.metric == "ssim_global")
 
@@ -66,15 +67,7 @@ def comparison_table(summary: Mapping[str, Any], *, slides: bool = True) -> str:
     str
         Markdown, one row per cell of the slides' table.
     """
-    header = [
-        "missing",
-        "output",
-        "metric",
-        "Gaussian",
-        "t prior",
-        _difference_header(summary),
-        "t prior is",
-    ]
+    header = [*COLUMNS, _difference_header(summary), "t prior is"]
     rows = []
     for cell in CELLS:
         numbers, metric = cell_numbers(summary, cell), cell.metric
@@ -91,15 +84,7 @@ def comparison_table(summary: Mapping[str, Any], *, slides: bool = True) -> str:
 
 def results_table(results: Results, summary: Mapping[str, Any], *, slides: bool = True) -> str:
     """Render the slides' table with ours beside it, then the windowed SSIM, as Markdown."""
-    header = [
-        "missing",
-        "output",
-        "metric",
-        "Gaussian",
-        "t prior",
-        _difference_header(summary),
-        "t prior is",
-    ]
+    header = [*COLUMNS, _difference_header(summary), "t prior is"]
     if slides:
         header[3:5] = ["slides: VAE", "Gaussian", "slides: t", "t prior"]
     rows = []
