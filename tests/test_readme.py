@@ -1,7 +1,12 @@
+import re
+
 import pytest
+import torch
+from conftest import ROOT
 
 from tools import readme
 from vaefill.errors import InputError
+from vaefill.vae import VAE, save_vae
 
 README = "# Title\n\n<!-- result -->\nold\n<!-- /result -->\n\nwords\n"
 CURRENT = "# Title\n\n<!-- result -->\n| 0.5 | 2 |\n<!-- /result -->\n\nwords\n"
@@ -49,3 +54,21 @@ def test_backslashes_of_the_block_are_not_read_as_groups():
 def test_markers_must_be_one_pair_in_order(text):
     with pytest.raises(InputError, match=r"README\.md: needs one <!-- result -->"):
         readme.replace_block(text, "new")
+
+
+def test_the_library_example_runs(tmp_path, monkeypatch):
+    (code,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text("utf-8"), re.DOTALL)
+    monkeypatch.chdir(tmp_path)
+    save_vae("models/t-0.safetensors", VAE("t", df=21, generator=torch.Generator()))
+    names: dict[str, torch.Tensor] = {}
+    exec(code, names)
+    observed = ~names["missing"]
+    assert torch.equal(names["filled"][observed], names["images"][observed])
+
+
+def test_the_commands_exist():
+    text = (ROOT / "README.md").read_text("utf-8")
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE))
+    named = set(re.findall(r"(?:`|    )make ([a-z-]+)", text))
+    assert named >= {"demo", "test", "report", "help"}
+    assert named <= targets

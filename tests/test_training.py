@@ -130,3 +130,24 @@ def test_divergence_in_a_later_batch_is_placed(digits):
     batch = order.index(7) // 16 + 1
     with pytest.raises(InputError, match=rf"epoch 1, batch {batch}: reconstruction = nan"):
         train(make("gauss", None), images)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+@pytest.mark.parametrize(("family", "df"), FAMILIES)
+def test_cuda_learns_resumes_and_starts_from_the_weights_of_the_cpu(digits, family, df):
+    device, memory = torch.device("cuda"), Memory()
+    images = digits.to(device)
+
+    def run(checkpoint: Memory) -> tuple[list[Epoch], torch.Tensor]:
+        vae = make(family, df).to(device)
+        generator = torch.Generator(device).manual_seed(1)
+        settings = {"epochs": 4, "batch_size": 16, "lr": 0.01, "generator": generator}
+        history = fit(vae, images[:50], images[50:], **settings, checkpoint=checkpoint)
+        return history, weights(vae)
+
+    history, whole = run(memory)
+    again, resumed = run(Memory(memory.states[1]))
+    assert again == history
+    assert torch.equal(resumed, whole)
+    assert history[-1].train_loss < history[0].train_loss
