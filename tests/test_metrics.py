@@ -188,11 +188,12 @@ def test_imputation_mse_is_missing_fraction_times_mse_on_missing():
 
 def test_a_region_leaves_out_what_lies_elsewhere():
     image, prediction, missing = case()
-    spoilt = np.where(missing, prediction, np.nan)
+    spoilt = np.where(missing, prediction, 1 - image)
     scores, expected = score(image, spoilt, missing), score(image, prediction, missing)
     for key in (("prediction", "missing", "mse"), ("imputation", "image", "ssim")):
         np.testing.assert_array_equal(scores[key], expected[key])
-    assert np.isnan(scores["prediction", "image", "mse"]).all()
+    worse = scores["prediction", "image", "mse"] > expected["prediction", "image", "mse"]
+    assert worse.all()
 
 
 @pytest.mark.parametrize(
@@ -204,6 +205,7 @@ def test_a_region_leaves_out_what_lies_elsewhere():
         ({"prediction": np.zeros((3, 9, 9))}, r"prediction: shape \(3, 9, 9\)"),
         ({"missing": np.zeros((2, 9, 8), bool)}, r"missing: shape \(2, 9, 8\)"),
         ({"missing": np.zeros((2, 9, 9))}, "missing: values are float64; must be bool"),
+        ({"prediction": np.full((2, 9, 9), np.nan)}, "prediction: nan or infinite values"),
         ({"image": np.zeros((2, 5, 5))} | dict.fromkeys(("prediction", "missing")), "SSIM window"),
     ],
 )

@@ -252,3 +252,6 @@ def _check(image: Pixels, prediction: Pixels, missing: Booleans | None) -> None:
         kind, words = (np.bool_, "bool") if name == "missing" else (np.floating, "float in [0, 1]")
         if not np.issubdtype(array.dtype, kind):
             raise InputError(f"{name}: values are {array.dtype}; must be {words}")
+        # Otherwise a nan score could mean either this or an empty region.
+        if not np.isfinite(array).all():
+            raise InputError(f"{name}: nan or infinite values; must be {words}")
