@@ -1,12 +1,13 @@
 """What is reported of one trained model: test ELBO, scores, and pictures to look at."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from vaefill.divergences import exact_kl
 from vaefill.elbo import elbo
 from vaefill.vae import VAE
 
@@ -20,7 +21,9 @@ def bound_per_image(
     generator: torch.Generator,
     batch_size: int = 1000,
 ) -> dict[str, NDArray[np.float64]]:
-    """Estimate both terms of the ELBO, and the bound itself, per image.
+    """Compute both terms of the ELBO, and the bound itself, per image.
+
+    The reconstruction is a mean over draws, the KL exact for either family.
 
     Parameters
     ----------
@@ -40,14 +43,16 @@ def bound_per_image(
     dict of str to float64 array of shape (n,)
         ``elbo``, ``kl`` and ``reconstruction``, in nats.
     """
-    bounds = [
-        elbo(vae, x.flatten(1).to(generator.device), generator, n_draws=n_draws)
-        for x in images.split(batch_size)
-    ]
-    reconstruction, kl = (
-        torch.cat(terms).double().cpu().numpy() for terms in zip(*bounds, strict=True)
-    )
+    batches = [x.flatten(1).to(generator.device) for x in images.split(batch_size)]
+    bounds = [elbo(vae, x, generator, n_draws=n_draws) for x in batches]
+    reconstruction = _column([bound.reconstruction for bound in bounds])
+    kl = _column([exact_kl(vae.posterior(x), vae.prior) for x in batches])
     return {"elbo": reconstruction - kl, "kl": kl, "reconstruction": reconstruction}
+
+
+def _column(parts: Sequence[torch.Tensor]) -> NDArray[np.float64]:
+    column: NDArray[np.float64] = torch.cat(tuple(parts)).double().cpu().numpy()
+    return column
 
 
 @torch.no_grad()
@@ -59,14 +64,31 @@ def prior_samples(vae: VAE, *, n: int, generator: torch.Generator) -> NDArray[np
 
 
 def nested_means(scores: Mapping[str, NDArray[Any]]) -> dict[str, Any]:
-    """Average each score over images, under its ``/``-separated name turned into nested dicts."""
+    """Average each score over the images in which it is defined.
+
+    A score is nan where its region is empty, as ``observed`` is where everything is missing.
+
+    Parameters
+    ----------
+    scores : dict of str to float array of shape (n,)
+        Under ``/``-separated names.
+
+    Returns
+    -------
+    dict
+        The means, with each part of a name a level of nested dicts; a score that is defined in
+        no image is left out.
+    """
     nested: dict[str, Any] = {}
     for name, values in scores.items():
+        defined = values[~np.isnan(values)]
+        if not len(defined):
+            continue
         *path, last = name.split("/")
         level = nested
         for part in path:
             level = level.setdefault(part, {})
-        level[last] = float(np.mean(values))
+        level[last] = float(np.mean(defined))
     return nested
 
 
