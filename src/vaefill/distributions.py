@@ -131,8 +131,9 @@ def kl(posterior: Latent, prior: Latent, z: Tensor) -> Tensor:
 
     Between two normals it is the closed form of [2]_,
     :math:`\frac12\sum(\sigma_q^2/\sigma_p^2 + (\mu_q-\mu_p)^2/\sigma_p^2
-    - \ln(\sigma_q^2/\sigma_p^2) - 1)`. Between t distributions at different locations no closed
-    form is known; it is estimated without bias by :math:`\ln q(z) - \ln p(z)` at the given draw.
+    - \ln(\sigma_q^2/\sigma_p^2) - 1)`. Between t distributions it is estimated without bias by
+    :math:`\ln q(z) - \ln p(z)` at the given draw, as the slides do;
+    `vaefill.divergences.kl_student_t` is exact.
 
     Parameters
     ----------
