@@ -24,11 +24,13 @@ from vaefill.storage import write_bytes
 
 def run_key(settings: Mapping[str, Any], *files: str | Path) -> str:
     """Digest of settings, input files, the code that is loaded, and the version of PyTorch."""
-    code = (
-        module.__file__
+    modules = (
+        module
         for name, module in sorted(sys.modules.items())
-        if name.split(".")[0] in ("vaefill", "stages", "__main__") and module.__file__
+        if name.split(".")[0] in ("vaefill", "stages", "__main__")
     )
+    # A program without a file, such as `python -c`, has no code to hash.
+    code = [file for module in modules if (file := getattr(module, "__file__", None))]
     digest = hashlib.sha256(json.dumps(settings, sort_keys=True, default=str).encode())
     digest.update(torch.__version__.encode())
     for path in (*files, *code):

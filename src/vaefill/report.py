@@ -137,8 +137,8 @@ _NO_SLIDES = (
 )
 _ELBO_NOTE = (
     "The evidence lower bound of test images without missing pixels: ELBO = reconstruction − KL, "
-    "in nats per image. A higher ELBO is better. The KL is exact for both models, the reconstruction "
-    "a mean over draws."
+    "in nats per image. A higher ELBO is better. The KL is exact for both models, the "
+    "reconstruction a mean over draws."
 )
 
 
