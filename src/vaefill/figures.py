@@ -36,9 +36,8 @@ def density(df: float) -> Figure:
             ax.plot(z, densities[model], color=COLOURS[model], ls=LINES[model], label=labels[model])
         ax.set(xlim=(-half_width, half_width), xlabel="one latent coordinate z")
     left, right = figure.axes
-    left.set(ylim=(0, None), ylabel="density")
+    left.set(ylim=(0, 0.46), ylabel="density")  # 0.46: the legend stays clear of the curves
     left.legend(loc="upper right", fontsize=9, handlelength=2.4, borderaxespad=0)
-    left.set_ylim(0, 0.46)
     right.set(yscale="log", ylim=(1e-8, 1), ylabel="density, log scale")
     return figure
 

@@ -1,13 +1,8 @@
-r"""Inference of the missing pixels with a trained VAE.
+"""Inference of the missing pixels with a trained VAE.
 
 A method maps images and their `observed` pixels to a *prediction*: the decoder's whole output.
 The *imputation* keeps the observed pixels and takes the missing ones from the prediction. What
 lies under the missing pixels is never looked at; it may be nan.
-
-References
-----------
-.. [1] D. J. Rezende, S. Mohamed, D. Wierstra, "Stochastic backpropagation and approximate
-   inference in deep generative models", ICML 2014.
 """
 
 from collections.abc import Callable
@@ -22,7 +17,7 @@ Method = Callable[[VAE, Tensor, Tensor], Tensor]
 
 
 def single_pass(vae: VAE, x: Tensor, observed: Tensor) -> Tensor:
-    r"""Predict by one pass: zeros where pixels are missing, encode, decode the location of q(z|x).
+    """Predict by one pass: zeros where pixels are missing, encode, decode the location of q(z|x).
 
     The encoder was trained on complete images and reads the zeros as pixels without ink, so that
     the prediction is biased towards the background. This is the slides' method.
