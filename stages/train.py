@@ -1,8 +1,10 @@
-"""Stages `train_gauss` and `train_t`: train one VAE from one seed."""
+"""Stages `train_gauss` and `train_t`: train one VAE by one recipe from one seed."""
 
+import math
 import os
+import sys
 from collections.abc import Sequence
-from typing import Annotated
+from typing import Annotated, Any, Literal
 
 # cuBLAS reads this when it starts; without it, its sums differ from run to run.
 os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
@@ -30,26 +32,44 @@ class Model(Params):
     latent: Count
 
 
-class Recipe(Params):
-    """Section `train`."""
+Rate = Annotated[float, Field(gt=0, lt=1, allow_inf_nan=False)]
 
+
+class Constant(Params):
+    """A recipe with one learning rate throughout."""
+
+    schedule: Literal["constant"]
     epochs: Count
     batch_size: Count
-    lr: Annotated[float, Field(gt=0, lt=1, allow_inf_nan=False)]
+    lr: Rate
+
+
+class OneCycle(Params):
+    """A recipe whose rate rises to `lr` over the share `warmup` of the steps, then falls to 0."""
+
+    schedule: Literal["one_cycle"]
+    epochs: Count
+    batch_size: Count
+    lr: Rate
+    warmup: Rate
 
 
 class GaussParams(Params):
     """What `train_gauss` reads."""
 
     device: Device
+    kl_weight: Annotated[float, Field(ge=0, allow_inf_nan=False)]
+    likelihood: Literal["bernoulli", "continuous_bernoulli"]
     model: Model
-    train: Recipe
+    train: dict[str, Annotated[Constant | OneCycle, Field(discriminator="schedule")]]
 
 
 class TParams(GaussParams):
     """What `train_t` reads."""
 
     df: Annotated[float, AfterValidator(positive)]
+    joint: Literal["product", "multivariate"]
+    kl: Literal["monte_carlo", "quadrature"]
 
 
 PARAMS: dict[str, type[GaussParams]] = {"gauss": GaussParams, "t": TParams}
@@ -58,9 +78,16 @@ PARAMS: dict[str, type[GaussParams]] = {"gauss": GaussParams, "t": TParams}
 def main(argv: Sequence[str] | None = None) -> None:
     """Train, with progress and a checkpoint; write model, history and summary."""
     args = parse_paths(
-        argv, "--split", "--out", "--history", "--summary", model=tuple(PARAMS), seed=int
-    )
+        argv, "--split", "--out", "--history", "--summary",
+        model=tuple(PARAMS), recipe=str, seed=int,
+    )  # fmt: skip
     params = read_params(PARAMS[args.model]).model_dump()
+    recipe = _recipe(args.recipe, params.pop("train"))
+    df = params.get("df", math.inf)
+    if df <= 2:
+        print(
+            f"warning: df = {df:g}: a t distribution with df <= 2 has no variance", file=sys.stderr
+        )
     device = pick_device(params["device"])
     torch.use_deterministic_algorithms(True)
     if args.seed < 0:
@@ -76,15 +103,17 @@ def main(argv: Sequence[str] | None = None) -> None:
     vae = VAE(
         args.model,
         df=params.get("df"),
+        joint=params.get("joint"),
+        likelihood=params["likelihood"],
         pixels=train.shape[1],
         **params["model"],
         generator=torch.Generator().manual_seed(init_seed),
     ).to(device)
-    key = run_key({**params, "family": args.model, "seed": args.seed}, args.split)
+    key = run_key({**params, **recipe, "family": args.model, "seed": args.seed}, args.split)
     checkpoints = f"{os.environ.get('DVC_ROOT', '.')}/.checkpoints"
     with (
         checkpointed(checkpoints, key) as checkpoint,
-        tqdm(total=params["train"]["epochs"], unit="epoch", mininterval=2) as bar,
+        tqdm(total=recipe["epochs"], unit="epoch", mininterval=2) as bar,
     ):
 
         def show(row: Epoch) -> None:
@@ -95,7 +124,8 @@ def main(argv: Sequence[str] | None = None) -> None:
             vae,
             train,
             valid,
-            **params["train"],
+            **recipe,
+            **{key: params[key] for key in ("kl", "kl_weight") if key in params},
             generator=torch.Generator(device).manual_seed(training_seed),
             checkpoint=checkpoint,
             progress=show,
@@ -105,6 +135,15 @@ def main(argv: Sequence[str] | None = None) -> None:
         storage.save_json(
             args.summary, {**history[-1]._asdict(), "environment": environment(device)}
         )
+
+
+def _recipe(name: str, recipes: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    if name not in recipes:
+        known = ", ".join(recipes)
+        raise InputError(
+            f"params.yaml: recipes has {name!r}: train has no such recipe, only {known}"
+        )
+    return recipes[name]
 
 
 if __name__ == "__main__":

@@ -1,28 +1,27 @@
-r"""Distributions of the latent code and of the pixels.
+r"""Distributions of the latent code.
 
-`Normal` and `StudentT` are location-scale families over the latent coordinates: at ``mu = 0``,
-``logvar = 0`` they are the prior p(z), at the encoder's outputs the posterior q(z|x). The
-Student-t is the **product of univariate** t distributions, one per coordinate, not the
-multivariate t, whose coordinates share one chi-square draw. `Bernoulli` is the likelihood.
+`Normal`, `StudentT` and `MultivariateT` are location-scale families over the latent coordinates:
+at ``mu = 0``, ``logvar = 0`` they are the prior p(z), at the encoder's outputs the posterior
+q(z|x). `StudentT` is the **product of univariate** t distributions, one per coordinate; in
+`MultivariateT` the coordinates share one chi-square draw.
 
-All densities are in nats and summed over the last axis: one number per image.
+All densities are in nats and of all coordinates together: one number per image.
 
 References
 ----------
 .. [1] R. W. Bailey, "Polar generation of random variates with the t-distribution",
    Mathematics of Computation 62 (1994), 779-781.
-.. [2] D. P. Kingma, M. Welling, "Auto-encoding variational Bayes", 2014, Appendix B.
+.. [2] S. Kotz, S. Nadarajah, "Multivariate t distributions and their applications", Cambridge
+   University Press (2004), sections 1.1 and 1.11.
 """
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
-from torch.nn.functional import softplus
 
 
 class Latent(Protocol):
@@ -66,7 +65,8 @@ class Normal:
         -------
         Tensor of shape (*sample_shape, ..., latent)
         """
-        return _reparameterize(self.mu, self.logvar, math.inf, generator, sample_shape)
+        noise = polar_noise(math.inf, (*sample_shape, *self.mu.shape), generator)
+        return _scale(self.mu, self.logvar, noise)
 
     def log_prob(self, z: Tensor) -> Tensor:
         """Log density at `z`, summed over the coordinates."""
@@ -110,7 +110,8 @@ class StudentT:
         -------
         Tensor of shape (*sample_shape, ..., latent)
         """
-        return _reparameterize(self.mu, self.logvar, self.df, generator, sample_shape)
+        noise = polar_noise(self.df, (*sample_shape, *self.mu.shape), generator)
+        return _scale(self.mu, self.logvar, noise)
 
     def log_prob(self, z: Tensor) -> Tensor:
         """Log density at `z`, summed over the coordinates."""
@@ -126,84 +127,67 @@ class StudentT:
         return (log_normalizer - 0.5 * self.logvar - tail).sum(-1)
 
 
-def kl(posterior: Latent, prior: Latent, z: Tensor) -> Tensor:
-    r"""Kullback-Leibler divergence of `posterior` from `prior`, in nats per image.
-
-    Between two normals it is the closed form of [2]_,
-    :math:`\frac12\sum(\sigma_q^2/\sigma_p^2 + (\mu_q-\mu_p)^2/\sigma_p^2
-    - \ln(\sigma_q^2/\sigma_p^2) - 1)`. Between t distributions it is estimated without bias by
-    :math:`\ln q(z) - \ln p(z)` at the given draw, as the slides do;
-    `vaefill.divergences.kl_student_t` is exact.
-
-    Parameters
-    ----------
-    posterior, prior : Latent
-        q and p.
-    z : Tensor of shape (..., latent)
-        Draw from `posterior`; the closed form does not use it.
-
-    Returns
-    -------
-    Tensor of shape (...)
-        The estimate can be negative, its mean cannot.
-    """
-    if isinstance(posterior, Normal) and isinstance(prior, Normal):
-        logratio = posterior.logvar - prior.logvar
-        shift = (posterior.mu - prior.mu).square() * torch.exp(-prior.logvar)
-        return 0.5 * (torch.exp(logratio) + shift - logratio - 1).sum(-1)
-    return posterior.log_prob(z) - prior.log_prob(z)
-
-
 @dataclass(frozen=True)
-class Bernoulli:
-    """Independent Bernoulli pixels, given by their logits.
+class MultivariateT:
+    r"""Multivariate Student-t: normal coordinates that share one chi-square draw [2]_.
 
-    On grey pixels in [0, 1] `log_prob` is the cross-entropy, which is not a normalised density:
-    values are comparable between models on the same data, not with those of binary images.
+    .. math:: \ln p(z) = \ln \Gamma(\tfrac{\nu + m}{2}) - \ln \Gamma(\tfrac{\nu}{2})
+        - \tfrac m2 \ln (\nu \pi) - \sum_i \ln \sigma_i - \tfrac{\nu + m}{2} \ln \Big(1 +
+        \tfrac1\nu \sum_i \tfrac{(z_i - \mu_i)^2}{\sigma_i^2}\Big)
+
+    for :math:`m` coordinates. Each of them alone is t with the same `df`, but they are not
+    independent: an outlier in one makes outliers in the others likely.
 
     Parameters
     ----------
-    logits : Tensor of shape (..., pixels)
-        Log odds of a white pixel.
+    mu : Tensor of shape (..., latent)
+        Location: the mean, where ``df > 1``.
+    logvar : Tensor of shape (..., latent)
+        Log of the squared scales; the scale matrix is diagonal.
+    df : float
+        Degrees of freedom, above 0; ``inf`` is the normal distribution.
     """
 
-    logits: Tensor
+    mu: Tensor
+    logvar: Tensor
+    df: float
 
-    @property
-    def mean(self) -> Tensor:
-        """Expected pixel, in [0, 1]."""
-        return torch.sigmoid(self.logits)
+    def rsample(self, generator: torch.Generator, sample_shape: Sequence[int] = ()) -> Tensor:
+        """Draw z = mu + sigma eps, differentiable in mu and logvar.
 
-    def log_prob(self, x: Tensor) -> Tensor:
-        """Sum over pixels of x ln p + (1 - x) ln (1 - p); `x` is data and gets no gradient."""
-        value: Tensor = _CrossEntropy.apply(self.logits, x)  # type: ignore[no-untyped-call]
-        return value
+        A generator in the same state gives the draws of `Normal.rsample`, moved outwards.
+
+        Parameters
+        ----------
+        generator : torch.Generator
+            On the device of `mu`.
+        sample_shape : sequence of int, default=()
+            Leading axes of independent draws.
+
+        Returns
+        -------
+        Tensor of shape (*sample_shape, ..., latent)
+        """
+        noise = joint_polar_noise(self.df, (*sample_shape, *self.mu.shape), generator)
+        return _scale(self.mu, self.logvar, noise)
+
+    def log_prob(self, z: Tensor) -> Tensor:
+        """Joint log density at `z`, of all coordinates."""
+        if math.isinf(self.df):
+            return Normal(self.mu, self.logvar).log_prob(z)
+        m = self.mu.shape[-1]
+        squared = ((z - self.mu).square() * torch.exp(-self.logvar)).sum(-1)
+        log_normalizer = (
+            math.lgamma((self.df + m) / 2)
+            - math.lgamma(self.df / 2)
+            - m / 2 * math.log(self.df * math.pi)
+        )
+        tail = (self.df + m) / 2 * torch.log1p(squared / self.df)
+        return log_normalizer - 0.5 * self.logvar.sum(-1) - tail
 
 
-class _CrossEntropy(torch.autograd.Function):
-    """x l - ln(1 + e^l) summed over pixels, for logits l; its gradient is x - mean.
-
-    Written out because autograd would walk back through each factor: a tenth of a training
-    step, for the same gradient.
-    """
-
-    @staticmethod
-    def forward(ctx: Any, logits: Tensor, x: Tensor) -> Tensor:
-        ctx.save_for_backward(x - torch.sigmoid(logits))
-        return (x * logits).sub_(softplus(logits)).sum(-1)
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
-        (residual,) = ctx.saved_tensors
-        return residual * grad.unsqueeze(-1), None
-
-
-def _reparameterize(
-    mu: Tensor, logvar: Tensor, df: float, generator: torch.Generator, sample_shape: Sequence[int]
-) -> Tensor:
-    shape = (*sample_shape, *mu.shape)
-    return mu + torch.exp(0.5 * logvar) * polar_noise(df, shape, generator).to(mu.dtype)
+def _scale(mu: Tensor, logvar: Tensor, noise: Tensor) -> Tensor:
+    return mu + torch.exp(0.5 * logvar) * noise.to(mu.dtype)
 
 
 def polar_noise(df: float, shape: Sequence[int], generator: torch.Generator) -> Tensor:
@@ -227,8 +211,52 @@ def polar_noise(df: float, shape: Sequence[int], generator: torch.Generator) -> 
     Tensor of float64
         The sine of the same angle would be t as well but not independent, so it is not used.
     """
+    squared_radius, cosine = _polar(df, shape, generator)
+    return squared_radius.sqrt_() * cosine
+
+
+def joint_polar_noise(df: float, shape: Sequence[int], generator: torch.Generator) -> Tensor:
+    r"""Draw standard multivariate t variates, coordinate by coordinate.
+
+    Given :math:`z_1 \dots z_{k-1}`, coordinate :math:`k` of a multivariate t is t with
+    :math:`\nu_k = \nu + k - 1` degrees of freedom and squared scale :math:`S_k / \nu_k`, where
+    :math:`S_k = \nu + \sum_{i<k} z_i^2` [2]_. With [1]_ for each, U and V as there,
+
+    .. math:: z_k = \sqrt{S_k f_k}, \qquad f_k = (U_k^{-2/\nu_k} - 1) \cos^2 2\pi V_k, \qquad
+        S_{k+1} = S_k (1 + f_k)
+
+    so that :math:`S` is a cumulative product, and no gamma variate is needed.
+
+    Parameters
+    ----------
+    df : float
+        Degrees of freedom, above 0; ``inf`` gives standard normal variates.
+    shape : sequence of int
+        Shape of the result; the coordinates of one variate lie along the last axis.
+    generator : torch.Generator
+        Source of the uniforms; the result lies on its device.
+
+    Returns
+    -------
+    Tensor of float64
+    """
+    if math.isinf(df):
+        return polar_noise(df, shape, generator)
+    conditional_df = df + torch.arange(shape[-1], dtype=torch.float64, device=generator.device)
+    squared_radius, cosine = _polar(conditional_df, shape, generator)
+    # eps_k = sqrt(nu_k f_k) is the variate of coordinate k alone, before it is scaled.
+    log_growth = torch.log1p(squared_radius * cosine.square() / conditional_df)
+    log_total = math.log(df) + log_growth.cumsum(-1) - log_growth
+    return torch.sqrt(squared_radius / conditional_df * torch.exp(log_total)) * cosine
+
+
+def _polar(
+    df: float | Tensor, shape: Sequence[int], generator: torch.Generator
+) -> tuple[Tensor, Tensor]:
+    """Squared radius and cosine of Bailey's method, from the same two uniforms for every `df`."""
     # float64, because the smallest uniform bounds the tail: 2^-53 reaches far beyond any sample.
     u, v = torch.rand(2, *shape, generator=generator, dtype=torch.float64, device=generator.device)
     log_u = torch.log1p(-u)  # of 1 - U, which is never 0
-    squared_radius = -2 * log_u if math.isinf(df) else df * torch.expm1(-2 / df * log_u)
-    return squared_radius.sqrt_() * torch.cos(2 * math.pi * v)
+    infinite = isinstance(df, float) and math.isinf(df)
+    squared_radius = -2 * log_u if infinite else df * torch.expm1(-2 / df * log_u)
+    return squared_radius, torch.cos(2 * math.pi * v)

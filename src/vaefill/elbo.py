@@ -11,8 +11,13 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from vaefill.distributions import kl
+from vaefill.distributions import Normal
+from vaefill.divergences import exact_kl, monte_carlo_kl
+from vaefill.errors import InputError
 from vaefill.vae import VAE
+
+#: How the KL of t distributions is computed; that of normals is always in closed form.
+KL_METHODS = ("monte_carlo", "quadrature")
 
 
 class Elbo(NamedTuple):
@@ -23,14 +28,21 @@ class Elbo(NamedTuple):
     reconstruction : Tensor of shape (n,)
         Estimate of E ln p(x|z), in nats.
     kl : Tensor of shape (n,)
-        KL(q(z|x) || p(z)), in nats: exact or an estimate, see `vaefill.distributions.kl`.
+        KL(q(z|x) || p(z)), in nats: exact or an estimate, as asked for.
     """
 
     reconstruction: Tensor
     kl: Tensor
 
 
-def elbo(vae: VAE, x: Tensor, generator: torch.Generator, *, n_draws: int = 1) -> Elbo:
+def elbo(
+    vae: VAE,
+    x: Tensor,
+    generator: torch.Generator,
+    *,
+    n_draws: int = 1,
+    kl: str = "monte_carlo",
+) -> Elbo:
     """Estimate both terms of the bound for each image.
 
     Parameters
@@ -43,14 +55,27 @@ def elbo(vae: VAE, x: Tensor, generator: torch.Generator, *, n_draws: int = 1) -
         Source of the draws, on the device of `x`.
     n_draws : int, default=1
         Draws per image, averaged.
+    kl : {"monte_carlo", "quadrature"}
+        Whether the KL of t distributions is estimated at the very draws of the reconstruction, as
+        the slides do, or exact (`vaefill.divergences`). That of normals is always exact.
 
     Returns
     -------
     Elbo
         Differentiable in the model's parameters.
+
+    Raises
+    ------
+    InputError
+        When `kl` is unknown.
     """
+    if kl not in KL_METHODS:
+        raise InputError(f"kl = {kl!r}: must be one of {', '.join(KL_METHODS)}")
     posterior = vae.posterior(x)
     z = posterior.rsample(generator, (n_draws,))
     reconstruction = vae.likelihood(z).log_prob(x.expand(n_draws, *x.shape))
-    divergence = kl(posterior, vae.prior, z)
-    return Elbo(reconstruction.mean(0), divergence.reshape(-1, len(x)).mean(0))
+    if kl == "quadrature" or isinstance(posterior, Normal):
+        divergence = exact_kl(posterior, vae.prior)
+    else:
+        divergence = monte_carlo_kl(posterior, vae.prior, z).mean(0)
+    return Elbo(reconstruction.mean(0), divergence)

@@ -7,7 +7,7 @@ argument and in nothing else.
 
 import json
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,27 +17,46 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
-from vaefill.distributions import Bernoulli, Latent, Normal, StudentT
+from vaefill.distributions import Latent, MultivariateT, Normal, StudentT
 from vaefill.errors import InputError
+from vaefill.likelihoods import Bernoulli, ContinuousBernoulli, Likelihood
 from vaefill.networks import Decoder, Encoder
 from vaefill.storage import unreadable, write_bytes
 
 Family = Callable[[Tensor, Tensor], Latent]
 
 
-def _gauss(df: float | None) -> Family:
-    if df is not None:
-        raise InputError(f"df = {df}: the Gaussian model has no degrees of freedom; leave it out")
+#: The t distribution over several coordinates, by its params key `joint`.
+JOINTS: dict[str, Callable[..., Latent]] = {"product": StudentT, "multivariate": MultivariateT}
+LIKELIHOODS: dict[str, Callable[[Tensor], Likelihood]] = {
+    "bernoulli": Bernoulli,
+    "continuous_bernoulli": ContinuousBernoulli,
+}
+
+
+def _gauss(df: float | None, joint: str | None) -> Family:
+    for name, value in {"df": df, "joint": joint}.items():
+        if value is not None:
+            raise InputError(f"{name} = {value}: the Gaussian model has none; leave it out")
     return Normal
 
 
-def _student(df: float | None) -> Family:
+def _student(df: float | None, joint: str | None) -> Family:
     if df is None or math.isnan(df) or df <= 0:
         raise InputError(f"df = {df}: degrees of freedom are a number above 0")
-    return partial(StudentT, df=df)
+    return partial(JOINTS[_one_of("joint", joint or "product", JOINTS)], df=df)
 
 
-FAMILIES: dict[str, Callable[[float | None], Family]] = {"gauss": _gauss, "t": _student}
+FAMILIES: dict[str, Callable[[float | None, str | None], Family]] = {
+    "gauss": _gauss,
+    "t": _student,
+}
+
+
+def _one_of(name: str, value: str, choices: Iterable[str]) -> str:
+    if value not in choices:
+        raise InputError(f"{name} = {value!r}: must be one of {', '.join(choices)}")
+    return value
 
 
 class VAE(nn.Module):
@@ -46,10 +65,15 @@ class VAE(nn.Module):
     Parameters
     ----------
     family : {"gauss", "t"}
-        Normal, or product of univariate Student-t's.
+        Normal, or Student-t.
     df : float, optional
         Degrees of freedom of the t family, above 0; ``inf`` is the normal distribution. None
         for "gauss".
+    joint : {"product", "multivariate"}, optional
+        Whether the coordinates of the t family are independent, the default, or share one
+        chi-square draw. None for "gauss".
+    likelihood : {"bernoulli", "continuous_bernoulli"}
+        Distribution of the pixels given the code.
     pixels : int, default=784
         Length of an image.
     hidden : sequence of int, default=(400, 128)
@@ -62,7 +86,8 @@ class VAE(nn.Module):
     Raises
     ------
     InputError
-        When `family` is unknown or `df` does not fit it.
+        When `family`, `joint` or `likelihood` is unknown, or `df` or `joint` does not fit
+        `family`.
 
     Examples
     --------
@@ -79,21 +104,24 @@ class VAE(nn.Module):
         family: str,
         *,
         df: float | None = None,
+        joint: str | None = None,
+        likelihood: str = "bernoulli",
         pixels: int = 784,
         hidden: Sequence[int] = (400, 128),
         latent: int = 10,
         generator: torch.Generator,
     ) -> None:
         super().__init__()
-        if family not in FAMILIES:
-            raise InputError(f"family = {family!r}: must be one of {', '.join(FAMILIES)}")
-        self.family = FAMILIES[family](df)
+        self.family = FAMILIES[_one_of("family", family, FAMILIES)](df, joint)
+        self._likelihood = LIKELIHOODS[_one_of("likelihood", likelihood, LIKELIHOODS)]
         self.encoder = Encoder(pixels, hidden, latent, generator)
         self.decoder = Decoder(latent, hidden, pixels, generator)
         self.register_buffer("_origin", torch.zeros(latent), persistent=False)
         self.architecture = {
             "family": family,
             "df": df,
+            "joint": joint,
+            "likelihood": likelihood,
             "pixels": pixels,
             "hidden": list(hidden),
             "latent": latent,
@@ -108,9 +136,9 @@ class VAE(nn.Module):
         """q(z|x) for images of shape (n, pixels)."""
         return self.family(*self.encoder(x))
 
-    def likelihood(self, z: Tensor) -> Bernoulli:
+    def likelihood(self, z: Tensor) -> Likelihood:
         """p(x|z) for codes of shape (..., latent)."""
-        return Bernoulli(self.decoder(z))
+        return self._likelihood(self.decoder(z))
 
 
 def save_vae(path: str | Path, vae: VAE) -> None:
