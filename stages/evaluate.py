@@ -9,6 +9,7 @@ from pydantic import Field
 
 from vaefill import metrics, storage
 from vaefill.devices import Device, pick_device
+from vaefill.diagnostics import diagnose
 from vaefill.evaluation import (
     as_grey,
     bound_per_image,
@@ -16,6 +17,7 @@ from vaefill.evaluation import (
     nested_means,
     prior_samples,
 )
+from vaefill.importance import importance_bound, summarize
 from vaefill.pipeline import Params, parse_paths, read_params, run
 from vaefill.tiles import save_tiles
 from vaefill.vae import load_vae
@@ -24,11 +26,22 @@ METHOD = "single_pass"
 SHEET = 8  # samples per side
 
 
+Count = Annotated[int, Field(ge=1)]
+
+
+class Importance(Params):
+    """Section `evaluate.importance`."""
+
+    images: Count
+    n_draws: Count
+
+
 class Evaluation(Params):
     """Section `evaluate`."""
 
     seed: Annotated[int, Field(ge=0)]
-    n_draws: Annotated[int, Field(ge=1)]
+    n_draws: Count
+    importance: Importance
 
 
 class EvaluateParams(Params):
@@ -48,10 +61,16 @@ def main(argv: Sequence[str] | None = None) -> None:
     device = pick_device(params.device)
     # The same draws for every model: what differs is the model.
     generator = torch.Generator(device).manual_seed(params.evaluate.seed)
+    # Streams of their own: how much one part draws does not change what another sees.
+    importance_generator, latent_generator = (
+        torch.Generator(device).manual_seed(seed)
+        for seed in np.random.SeedSequence(params.evaluate.seed).generate_state(2).tolist()
+    )
     vae = load_vae(args.model, device=device)
     split = storage.load_arrays(args.split)
     missing = storage.load_arrays(args.missing)
     images = split["test_images"] / np.float32(255)
+    pixels = torch.from_numpy(images)
     predictions = {
         mechanism: storage.load_array(args.imputed / f"{mechanism}.npy")
         for mechanism in ("none", *missing)
@@ -62,15 +81,32 @@ def main(argv: Sequence[str] | None = None) -> None:
         for mechanism, prediction in predictions.items()
         for key, values in metrics.score(images, prediction, missing.get(mechanism)).items()
     }
-    bound = bound_per_image(
-        vae, torch.from_numpy(images), n_draws=params.evaluate.n_draws, generator=generator
-    )
+    bound = bound_per_image(vae, pixels, n_draws=params.evaluate.n_draws, generator=generator)
     samples = prior_samples(vae, n=SHEET**2, generator=generator)
     sheet = example_sheet(split["test_images"], split["test_labels"], predictions, missing)
+    importance = importance_bound(
+        vae,
+        pixels[: params.evaluate.importance.images],
+        n_draws=params.evaluate.importance.n_draws,
+        generator=importance_generator,
+    )
 
-    bound_scores = {f"none///image/{term}": values for term, values in bound.items()}
-    storage.save_arrays(args.scores, scores | bound_scores)
-    storage.save_json(args.metrics, {"scores": nested_means(scores), "elbo": nested_means(bound)})
+    # Under `importance/` are the first test images only, elsewhere all.
+    storage.save_arrays(
+        args.scores,
+        scores
+        | {f"none///image/{term}": values for term, values in bound.items()}
+        | {f"importance/{name}": values for name, values in importance.items()},
+    )
+    storage.save_json(
+        args.metrics,
+        {
+            "elbo": nested_means(bound),
+            "latent": diagnose(vae, pixels, generator=latent_generator),
+            "likelihood": summarize(importance),
+            "scores": nested_means(scores),
+        },
+    )
     save_tiles(args.examples, sheet)
     save_tiles(args.samples, as_grey(samples).reshape(SHEET, SHEET, *images.shape[1:]))
 

@@ -1,0 +1,49 @@
+"""Stage `compare`: the scores of both models' runs side by side, image by image."""
+
+from collections.abc import Sequence
+from typing import Annotated
+
+from pydantic import Field
+
+from vaefill.comparison import compare
+from vaefill.pipeline import Params, parse_paths, read_params, run
+from vaefill.storage import save_json
+
+
+class Section(Params):
+    """Section `compare`."""
+
+    seed: Annotated[int, Field(ge=0)]
+    # The ends of a 95 % interval are the 2.5 % tails: fewer say nothing about them.
+    n_resamples: Annotated[int, Field(ge=100)]
+    outliers: Annotated[float, Field(gt=0, lt=1, allow_inf_nan=False)]
+
+
+class CompareParams(Params):
+    """What `compare` reads."""
+
+    seeds: Annotated[list[int], Field(min_length=1)]
+    recipes: Annotated[list[str], Field(min_length=1)]
+    compare: Section
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Write one comparison per recipe."""
+    args = parse_paths(argv, "--scores", "--out")
+    params = read_params(CompareParams)
+    section = params.compare
+    compared = {
+        recipe: compare(
+            args.scores / recipe,
+            params.seeds,
+            n_resamples=section.n_resamples,
+            share=section.outliers,
+            seed=section.seed,
+        )
+        for recipe in params.recipes
+    }
+    save_json(args.out, compared)
+
+
+if __name__ == "__main__":
+    run(main)
