@@ -8,6 +8,7 @@ from PIL import Image
 from scipy import stats
 
 from vaefill import figures, galleries
+from vaefill.comparison_figure import comparison
 from vaefill.slides import SLIDES
 from vaefill.style import COLOURS, LINES, MARKERS, MODELS, to_png
 
@@ -35,15 +36,31 @@ def history(n_epochs, level):
     }
 
 
-HISTORIES = {m: [history(100, 100 + seed) for seed in range(3)] for m in MODELS}
+HISTORIES = {
+    "slides": {m: [history(100, 100 + seed) for seed in range(3)] for m in MODELS},
+    "converged": {m: [history(40, 98 + seed) for seed in range(3)] for m in MODELS},
+}
+BOTH = {"slides": VALUES, "converged": {c: (0.9 * g, 0.9 * t) for c, (g, t) in VALUES.items()}}
+CLAIMS = {"slides": SLIDES}
+PROBABILITIES = (0.001, 0.01, 0.5, 0.99, 0.999)
+QUANTILES = {
+    recipe: {
+        "gauss": [{p: width * stats.norm.ppf(p) for p in PROBABILITIES} for width in (0.9, 1.1)],
+        "t": [{p: stats.t.ppf(p, 21) for p in PROBABILITIES} for _ in range(2)],
+    }
+    for recipe in ("slides", "converged")
+}
 
 DRAW = {
     "density": lambda: figures.density(21.0),
     "density of df infinity": lambda: figures.density(float("inf")),
     "training": lambda: figures.training(HISTORIES),
-    "training of one epoch": lambda: figures.training({m: [history(1, 100)] for m in MODELS}),
-    "comparison": lambda: figures.comparison(VALUES, SLIDES),
-    "comparison of one seed": lambda: figures.comparison(ONE_SEED, None),
+    "training of one epoch": lambda: figures.training(
+        {"converged": {m: [history(1, 100)] for m in MODELS}}
+    ),
+    "tails": lambda: figures.tails(QUANTILES, 21.0),
+    "comparison": lambda: comparison(BOTH, CLAIMS),
+    "comparison of one seed": lambda: comparison({"slides": ONE_SEED}, {}),
     "reconstructions": lambda: galleries.reconstructions(IMAGES, PREDICTIONS),
     "missing pixels": lambda: galleries.missing_pixels(IMAGES, MISSING, PREDICTIONS),
     "samples": lambda: galleries.samples(SHEETS, 21.0),
@@ -82,12 +99,29 @@ def test_densities_are_those_of_scipy():
 
 def test_the_training_axis_shows_the_end_and_not_the_first_epochs():
     figure = figures.training(HISTORIES)
+    assert len(figure.axes) == 4
     low, high = figure.axes[0].get_ylim()
-    assert low < 100  # the lowest loss is 100 + 400 / 100**2
+    assert low < 98  # the lowest loss is 98 + 400 / 40**2
     assert 107 < high < 200  # the highest late one about 107; the first 500
-    assert figure.axes[1].get_ylim() == (low, high)
-    means = [line for line in figure.axes[0].get_lines() if line.get_linewidth() > 1]
-    np.testing.assert_allclose(means[0].get_ydata(), HISTORIES["gauss"][1]["train_loss"])
+    assert {ax.get_ylim() for ax in figure.axes} == {(low, high)}
+    for ax, (recipe, n_epochs) in zip(
+        figure.axes[::2], (("slides", 100), ("converged", 40)), strict=True
+    ):
+        assert ax.get_title() == f"recipe {recipe}, training images"
+        assert ax.get_xlim() == (0, n_epochs)
+        means = [line for line in ax.get_lines() if line.get_linewidth() > 1]
+        expected = HISTORIES[recipe]["gauss"][1]["train_loss"]
+        np.testing.assert_allclose(means[0].get_ydata(), expected)
+
+
+def test_codes_that_are_spread_as_the_prior_lie_on_the_diagonal():
+    """The t's are its prior's own; the mean of the Gaussian's is, of 0.9 and 1.1 times it."""
+    for ax in figures.tails(QUANTILES, 21.0).axes:
+        for line in ax.get_lines():
+            if line.get_linewidth() > 1:
+                np.testing.assert_allclose(line.get_xdata(), line.get_ydata(), atol=1e-12)
+        thin = next(line for line in ax.get_lines() if line.get_linewidth() < 0.6)
+        np.testing.assert_allclose(thin.get_ydata(), 0.9 * thin.get_xdata(), atol=1e-12)
 
 
 def test_models_differ_in_colour_and_in_shape():
@@ -95,49 +129,57 @@ def test_models_differ_in_colour_and_in_shape():
         assert looks["gauss"] != looks["t"]
 
 
-def test_the_comparison_draws_every_value_once_and_every_claim():
-    figure = figures.comparison(VALUES, SLIDES)
-    panels, changes = figure.axes[:4], figure.axes[4]
-    for model, index in (("gauss", 0), ("t", 1)):
-        drawn = [
-            x
-            for ax in panels
-            for line in ax.get_lines()
-            if line.get_marker() == MARKERS[model]
-            and to_hex(line.get_color()) == COLOURS[model].lower()
-            for x in line.get_xdata()
-        ]
-        assert sorted(drawn) == sorted(x for pair in VALUES.values() for x in pair[index])
-    claims = [
+def points(axes, marker, colour=None):
+    """All values that are drawn with a marker."""
+    return [
         x
-        for ax in panels
+        for ax in axes
         for line in ax.get_lines()
-        if line.get_marker() == "D"
+        if line.get_marker() == marker
+        and (colour is None or to_hex(line.get_color()) == colour.lower())
         for x in line.get_xdata()
     ]
-    assert sorted(claims) == sorted(x for slides in SLIDES.values() for x in slides.values())
-    found = [line.get_xdata()[0] for line in changes.get_lines() if line.get_marker() == "D"]
+
+
+def test_the_comparison_draws_every_value_once_and_every_claim():
+    figure = comparison(BOTH, CLAIMS)
+    panels, changes = figure.axes[:4], figure.axes[4:]
+    for index, model in enumerate(MODELS):
+        expected = [x for values in BOTH.values() for pair in values.values() for x in pair[index]]
+        assert sorted(points(panels, MARKERS[model], COLOURS[model])) == sorted(expected)
+    claims = [x for slides in SLIDES.values() for x in slides.values()]
+    assert sorted(points(panels, "D")) == sorted(claims)
     expected = [
         100 * (s["t"] / s["gauss"] - 1)
         if c.metric == "mse"
         else 100 * ((1 - s["t"]) / (1 - s["gauss"]) - 1)
         for c, s in SLIDES.items()
     ]
-    np.testing.assert_allclose(found, expected, rtol=1e-12)
+    np.testing.assert_allclose(points(changes[:1], "D"), expected, rtol=1e-12)
+    assert not points(changes[1:], "D"), "the slides stand beside their own recipe alone"
+
+
+def test_the_rows_of_a_panel_name_output_and_recipe():
+    labels = [label.get_text() for label in comparison(BOTH, CLAIMS).axes[0].get_yticklabels()]
+    assert labels == [
+        f"{output}\n{recipe}"
+        for output in ("prediction", "imputation")
+        for recipe in ("slides", "converged")
+    ]
 
 
 def test_changes_are_relative_to_the_mean_error_of_gauss():
-    changes = figures.comparison(VALUES, None).axes[4]
-    dots = [line.get_xdata() for line in changes.get_lines() if line.get_marker() == MARKERS["t"]]
-    for (cell, (gauss, t)), found in zip(VALUES.items(), dots, strict=True):
-        errors = (gauss, t) if cell.metric == "mse" else (1 - gauss, 1 - t)
-        np.testing.assert_allclose(
-            found, 100 * (errors[1] - errors[0]) / errors[0].mean(), rtol=1e-12
-        )
+    for ax, values in zip(comparison(BOTH, {}).axes[4:], BOTH.values(), strict=True):
+        dots = [line.get_xdata() for line in ax.get_lines() if line.get_marker() == MARKERS["t"]]
+        for (cell, (gauss, t)), found in zip(values.items(), dots, strict=True):
+            errors = (gauss, t) if cell.metric == "mse" else (1 - gauss, 1 - t)
+            np.testing.assert_allclose(
+                found, 100 * (errors[1] - errors[0]) / errors[0].mean(), rtol=1e-12
+            )
 
 
 def test_without_slides_there_is_no_diamond_and_with_one_seed_no_bar():
-    for ax in figures.comparison(ONE_SEED, None).axes:
+    for ax in comparison({"slides": ONE_SEED}, {}).axes:
         assert not [line for line in ax.get_lines() if line.get_marker() in ("D", "|")]
 
 

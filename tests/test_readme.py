@@ -9,19 +9,24 @@ from vaefill.errors import InputError
 from vaefill.vae import VAE, save_vae
 
 README = "# Title\n\n<!-- result -->\nold\n<!-- /result -->\n\nwords\n"
-CURRENT = "# Title\n\n<!-- result -->\n| 0.5 | 2 |\n<!-- /result -->\n\nwords\n"
+REPORT = "# Question?\n\n**Answer.**\n\n- Why.\n\n## Section\n\nMore.\n"
+BLOCK = "**Answer.**\n\n- Why.\n\n| ['b', 'a'] | True |"  # recipes as in params.yaml
+CURRENT = f"# Title\n\n<!-- result -->\n{BLOCK}\n<!-- /result -->\n\nwords\n"
 
 
 @pytest.fixture
 def project(tmp_path, monkeypatch):
-    """A directory with a README and a summary that renders as ``| 0.5 | 2 |``."""
+    """A directory with a README and a report whose result is `BLOCK`."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(
-        readme, "readme_block", lambda summary, *, n_seeds: f"| {summary['mse']} | {n_seeds} |\n"
+        readme,
+        "comparison_table",
+        lambda summary, *, slides: f"| {list(summary)} | {slides} |",
     )
-    (tmp_path / "params.yaml").write_text("seeds: [0, 1]\n", "utf-8")
+    (tmp_path / "params.yaml").write_text("dataset: mnist\nrecipes: [b, a]\n", "utf-8")
     (tmp_path / "reports").mkdir()
-    (tmp_path / "reports" / "summary.json").write_text('{"mse": 0.5}', "utf-8")
+    (tmp_path / "reports" / "summary.json").write_text('{"a": 1, "b": 2}', "utf-8")
+    (tmp_path / "reports" / "report.md").write_text(REPORT, "utf-8")
     (tmp_path / "README.md").write_text(README, "utf-8")
     return tmp_path
 
@@ -36,6 +41,25 @@ def test_check_fails_on_another_result_and_changes_nothing(project):
     with pytest.raises(SystemExit, match="not that of reports"):
         readme.main(["--check"])
     assert (project / "README.md").read_text("utf-8") == README
+
+
+def test_other_data_has_no_slides_beside_it(project):
+    (project / "params.yaml").write_text("dataset: digits\nrecipes: [a, b]\n", "utf-8")
+    readme.main([])
+    assert "| ['a', 'b'] | False |" in (project / "README.md").read_text("utf-8")
+
+
+@pytest.mark.parametrize("name", ["report.md", "summary.json"])
+def test_a_result_that_is_missing_is_named(project, name):
+    (project / "reports" / name).unlink()
+    with pytest.raises(InputError, match=f"{name}: no such file; `dvc repro` makes it"):
+        readme.main([])
+
+
+def test_a_summary_of_other_recipes_is_refused(project):
+    (project / "params.yaml").write_text("dataset: mnist\nrecipes: [a]\n", "utf-8")
+    with pytest.raises(InputError, match=r"of recipes a, b, but params\.yaml has recipes a;"):
+        readme.main([])
 
 
 def test_backslashes_of_the_block_are_not_read_as_groups():
@@ -59,7 +83,8 @@ def test_markers_must_be_one_pair_in_order(text):
 def test_the_library_example_runs(tmp_path, monkeypatch):
     (code,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text("utf-8"), re.DOTALL)
     monkeypatch.chdir(tmp_path)
-    save_vae("models/t-0.safetensors", VAE("t", df=21, generator=torch.Generator()))
+    (path,) = re.findall(r'"(models/.*?)"', code)
+    save_vae(path, VAE("t", df=21, generator=torch.Generator()))
     names: dict[str, torch.Tensor] = {}
     exec(code, names)
     observed = ~names["missing"]

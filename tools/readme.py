@@ -6,21 +6,40 @@ Run as ``python -m tools.readme [--check]`` from the project's root.
 import argparse
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from vaefill.errors import InputError
 from vaefill.pipeline import Params, read_params, run
-from vaefill.report import readme_block
 from vaefill.storage import load_json, write_text
+from vaefill.tables import comparison_table
 
 START, END = "<!-- result -->", "<!-- /result -->"
+REPORT, SUMMARY = Path("reports/report.md"), Path("reports/summary.json")
 
 
 class RunParams(Params):
     """What the block reads of the params."""
 
-    seeds: list[int]
+    dataset: str
+    recipes: list[str]
+
+
+def result(report: str, summary: Mapping[str, Any], *, slides: bool) -> str:
+    """Take the conclusion from the report, and add the compact tables.
+
+    Parameters
+    ----------
+    report : str
+        ``report.md``: a title, the conclusion, then sections with titles of their own.
+    summary : dict
+        As ``summary.json`` holds it.
+    slides : bool
+        Whether the slides' numbers may stand beside these.
+    """
+    conclusion = report.split("\n## ")[0].split("\n", 1)[1].strip()
+    return f"{conclusion}\n\n{comparison_table(summary, slides=slides)}"
 
 
 def replace_block(text: str, block: str) -> str:
@@ -44,8 +63,17 @@ def main(argv: Sequence[str] | None = None) -> None:
     check = parser.parse_args(argv).check
     readme = Path("README.md")
     before = readme.read_text("utf-8")
-    summary = load_json("reports/summary.json")
-    block = readme_block(summary, n_seeds=len(read_params(RunParams).seeds))
+    if not REPORT.exists():
+        raise InputError(f"{REPORT}: no such file; `dvc repro` makes it")
+    params = read_params(RunParams)
+    summary = load_json(SUMMARY)
+    if set(summary) != set(params.recipes):
+        raise InputError(
+            f"{SUMMARY}: of recipes {', '.join(summary)}, but params.yaml has recipes "
+            f"{', '.join(params.recipes)}; `dvc repro` brings it up to date"
+        )
+    summary = {recipe: summary[recipe] for recipe in params.recipes}
+    block = result(REPORT.read_text("utf-8"), summary, slides=params.dataset == "mnist")
     after = replace_block(before, block)
     if after == before:
         return

@@ -1,15 +1,14 @@
-"""The tracked results of every run, read back, and their summary over seeds."""
+"""The tracked results of every run, read back recipe by recipe."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from vaefill.errors import InputError
-from vaefill.statistics import Interval, mean_interval, paired_difference
 from vaefill.storage import load_json, load_table
 from vaefill.tiles import load_tiles
 
@@ -18,11 +17,13 @@ MECHANISMS = ("random", "square")
 OUTPUTS = ("prediction", "imputation")
 METRICS = ("mse", "ssim_global", "ssim")
 ELBO_TERMS = ("elbo", "reconstruction", "kl")
+#: Of the importance-sampling bound: the bound, and how many draws its weights are worth.
+LIKELIHOOD_TERMS = ("log_likelihood", "ess", "ess_low")
 METHOD = "single_pass"
-SCORE_COLUMNS = (
-    "model", "seed", "mechanism", "method", "output", "region", "metric", "value",
-)  # fmt: skip
+#: The recipe of ``params.yaml`` that is the slides' own: only beside it do their numbers stand.
+SLIDES_RECIPE = "slides"
 
+T = TypeVar("T")
 Tiles = NDArray[np.uint8]
 History = dict[str, NDArray[np.float64]]
 
@@ -37,24 +38,40 @@ class Score(NamedTuple):
     metric: str
 
 
-class Comparison(NamedTuple):
-    """Both models' mean over seeds, and t - gauss paired by seed, each with its interval."""
+@dataclass(frozen=True)
+class Latent:
+    """What a run does with its latent space, on the test images.
 
-    gauss: Interval
-    t: Interval
-    diff: Interval
+    Attributes
+    ----------
+    active : float
+        Coordinates in use.
+    dead_units : dict of str to float
+        Per hidden layer, the units that never fire.
+    kl : list of float
+        Share of each coordinate in the KL, in nats per image, the largest first.
+    quantiles : dict of float to float
+        Of all coordinates of the aggregate posterior together, per probability.
+    """
+
+    active: float
+    dead_units: Mapping[str, float]
+    kl: Sequence[float]
+    quantiles: Mapping[float, float]
 
 
 @dataclass(frozen=True)
 class Results:
-    """All that the report is made from.
+    """All that the report says of one training recipe.
 
     Attributes
     ----------
     seeds : tuple of int
         One run of each model per seed, in the order of ``params.yaml``.
     scores : dict of (model, seed) to dict of Score to float
-        Means over test images; the ELBO's terms in nats per image.
+        Means over test images; the ELBO's terms and the log-likelihood in nats per image.
+    latents : dict of (model, seed) to Latent
+        What each run does with its latent space.
     histories : dict of (model, seed) to dict of str to array [n_epochs]
         Losses per epoch, in nats per image.
     runs : dict of (model, seed) to dict
@@ -68,6 +85,7 @@ class Results:
 
     seeds: tuple[int, ...]
     scores: Mapping[tuple[str, int], Mapping[Score, float]]
+    latents: Mapping[tuple[str, int], Latent]
     histories: Mapping[tuple[str, int], History]
     runs: Mapping[tuple[str, int], Mapping[str, Any]]
     examples: Mapping[str, Tiles]
@@ -92,14 +110,9 @@ class Results:
         """Return the values of gauss and of t, one per seed and in the same order."""
         return self.values("gauss", score), self.values("t", score)
 
-    def histories_by_model(self) -> dict[str, list[History]]:
-        """Return per model the histories of all seeds, in their order."""
-        return {model: [self.histories[model, seed] for seed in self.seeds] for model in MODELS}
-
-    def compare(self, score: Score) -> Comparison:
-        """Set the two models side by side, over seeds."""
-        gauss, t = self.paired(score)
-        return Comparison(mean_interval(gauss), mean_interval(t), paired_difference(gauss, t))
+    def by_model(self, runs: Mapping[tuple[str, int], T]) -> dict[str, list[T]]:
+        """Return per model what `runs` holds of each seed, in the order of the seeds."""
+        return {model: [runs[model, seed] for seed in self.seeds] for model in MODELS}
 
 
 def image_score(mechanism: str, output: str, metric: str) -> Score:
@@ -108,94 +121,77 @@ def image_score(mechanism: str, output: str, metric: str) -> Score:
 
 
 def elbo_score(term: str) -> Score:
-    """Name a term of the test ELBO."""
+    """Name a term of the test ELBO, or of the test log-likelihood."""
     return Score("none", "", "", "image", term)
 
 
-def load_results(reports: str | Path, seeds: Sequence[int]) -> Results:
-    """Read the tracked files of both models for `seeds`, and of no other seed.
+def load_results(
+    reports: str | Path, recipes: Sequence[str], seeds: Sequence[int]
+) -> dict[str, Results]:
+    """Read the tracked files of both models for `recipes` and `seeds`, and of no others.
 
     Parameters
     ----------
     reports : path-like
         The directory that holds ``training``, ``metrics``, ``examples`` and ``samples``.
+    recipes : sequence of str
+        Names of training recipes: the folders in each of these.
     seeds : sequence of int
         Files of other seeds are left alone: a seed that was dropped does not count.
+
+    Returns
+    -------
+    dict of str to Results
+        Per recipe, in the order of `recipes`.
 
     Raises
     ------
     InputError
-        When a file of a seed is missing or broken, or the models show different examples.
+        When a file of a run is missing or broken, or the models show different examples.
     """
-    reports = Path(reports)
+    return {recipe: _load_recipe(Path(reports), recipe, seeds) for recipe in recipes}
+
+
+def _load_recipe(reports: Path, recipe: str, seeds: Sequence[int]) -> Results:
     runs = [(model, seed) for model in MODELS for seed in seeds]
-    first = {model: f"{model}-{seeds[0]}.png" for model in MODELS}
-    examples = {model: load_tiles(reports / "examples" / first[model]) for model in MODELS}
+
+    def path(folder: str, run: tuple[str, int], suffix: str) -> Path:
+        return reports / folder / recipe / f"{run[0]}-{run[1]}.{suffix}"
+
+    metrics = {run: _load_metrics(path("metrics", run, "json")) for run in runs}
+    shown = {model: path("examples", (model, seeds[0]), "png") for model in MODELS}
+    examples = {model: load_tiles(shown[model]) for model in MODELS}
     gauss, t = (examples[model][:, [0, 2, 4]] for model in MODELS)
     if not np.array_equal(gauss, t):
         raise InputError(
-            f"{reports / 'examples'}: {' and '.join(first.values())} show different images or "
-            "missing pixels; `dvc repro` makes both from the same"
+            f"{shown['gauss'].parent}: {' and '.join(file.name for file in shown.values())} show "
+            "different images or missing pixels; `dvc repro` makes both from the same"
         )
     return Results(
         seeds=tuple(seeds),
-        scores={run: _load_scores(reports / "metrics" / _name(run, "json")) for run in runs},
-        histories={run: _load_history(reports / "training" / _name(run, "csv")) for run in runs},
-        runs={run: load_json(reports / "training" / _name(run, "json")) for run in runs},
+        scores={run: scores for run, (scores, _) in metrics.items()},
+        latents={run: latent for run, (_, latent) in metrics.items()},
+        histories={run: _load_history(path("training", run, "csv")) for run in runs},
+        runs={run: load_json(path("training", run, "json")) for run in runs},
         examples=examples,
-        samples={model: load_tiles(reports / "samples" / first[model]) for model in MODELS},
+        samples={model: load_tiles(path("samples", (model, seeds[0]), "png")) for model in MODELS},
     )
 
 
-def score_rows(results: Results) -> list[tuple[str | int | float, ...]]:
-    """Return the rows of ``scores.csv`` in `SCORE_COLUMNS`, sorted."""
-    return sorted(
-        (model, seed, *score, value)
-        for (model, seed), scores in results.scores.items()
-        for score, value in scores.items()
-    )
-
-
-def summarise(results: Results) -> dict[str, Any]:
-    """Return the slides' table over seeds, as ``summary.json`` holds it.
-
-    Returns
-    -------
-    dict
-        ``{mechanism: {output: {metric: numbers}}, "elbo": {term: numbers}}`` where numbers are
-        ``gauss``, ``t``, ``diff`` (t - gauss), ``diff_low`` and ``diff_high`` with 6 significant
-        digits; the bounds are None with one seed.
-    """
-    table: dict[str, Any] = {
-        mechanism: {
-            output: {
-                metric: _numbers(results.compare(image_score(mechanism, output, metric)))
-                for metric in METRICS
-            }
-            for output in OUTPUTS
-        }
-        for mechanism in MECHANISMS
-    }
-    elbo = {term: _numbers(results.compare(elbo_score(term))) for term in ELBO_TERMS}
-    return table | {"elbo": elbo}
-
-
-def _numbers(comparison: Comparison) -> dict[str, float | None]:
-    gauss, t, diff = comparison
-    values = {"gauss": gauss.mean, "t": t.mean, "diff": diff.mean}
-    values |= {"diff_low": diff.low, "diff_high": diff.high}
-    return {k: None if np.isnan(v) else float(f"{v:.6g}") for k, v in values.items()}
-
-
-def _name(run: tuple[str, int], suffix: str) -> str:
-    return f"{run[0]}-{run[1]}.{suffix}"
-
-
-def _load_scores(path: Path) -> dict[Score, float]:
+def _load_metrics(path: Path) -> tuple[dict[Score, float], Latent]:
     metrics = load_json(path)
     try:
-        elbo = {elbo_score(term): float(value) for term, value in metrics["elbo"].items()}
-        return elbo | {Score(*names): value for *names, value in _leaves(metrics["scores"], 5)}
+        terms = [*metrics["elbo"].items()]
+        terms += [(term, metrics["likelihood"][term]) for term in LIKELIHOOD_TERMS]
+        scores = {elbo_score(term): float(value) for term, value in terms}
+        scores |= {Score(*names): value for *names, value in _leaves(metrics["scores"], 5)}
+        latent = metrics["latent"]
+        return scores, Latent(
+            active=float(latent["active"]),
+            dead_units={layer: float(n) for layer, n in latent["dead_units"].items()},
+            kl=sorted(map(float, latent["kl"].values()), reverse=True),
+            quantiles={float(p): float(q) for p, q in latent["quantiles"].items()},
+        )
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise InputError(f"{path}: not the metrics of a run; `dvc repro` makes them") from error
 
