@@ -11,7 +11,7 @@ CODE := src stages tools benchmarks tests
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo report test lint check fix bench check-report
+.PHONY: help install demo report sweep test lint check fix bench check-report
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -22,6 +22,13 @@ demo: $(STAMP) ## Run the whole pipeline on small digits in .demo/, in about a m
 	python -m tools.demo
 
 report: $(STAMP) ## Run the real thing on MNIST (dvc repro), and put the result into the README
+	dvc repro
+	python -m tools.readme
+
+JOBS := 2
+
+sweep: $(STAMP) ## Run sweep.yaml's experiments with DVC's queue (JOBS=2), then the report
+	python -m tools.sweep --jobs $(JOBS)
 	dvc repro
 	python -m tools.readme
 

@@ -31,7 +31,8 @@ def test_the_tracked_overrides_fit_the_digits():
     demo.override(params, load("demo.yaml"))
     assert params["dataset"] == "digits"
     split = params["split"]
-    assert params["train"]["batch_size"] <= 1797 - split["test_size"] - split["valid_size"]
+    n_train = 1797 - split["test_size"] - split["valid_size"]
+    assert all(params["train"][recipe]["batch_size"] <= n_train for recipe in params["recipes"])
     assert len(params["seeds"]) >= 2, "one seed has no interval"
 
 
@@ -44,6 +45,7 @@ def test_copy_has_what_git_would_track_but_no_results(tmp_path, monkeypatch):
         "gone.py": "deleted",
         "data/raw.npz": "ignored",
         "reports/report.md": "result",
+        "reports/sweep.csv": "input",
         "dvc.lock": "result",
     }
     for name, text in files.items():
@@ -55,7 +57,7 @@ def test_copy_has_what_git_would_track_but_no_results(tmp_path, monkeypatch):
     (project / "gone.py").unlink()
     demo.copy_tree(copy)
     copied = {p.relative_to(copy).as_posix() for p in copy.rglob("*") if p.is_file()}
-    assert copied == {".gitignore", "stages/a b.py", "new.py"}
+    assert copied == {".gitignore", "stages/a b.py", "new.py", "reports/sweep.csv"}
     assert (copy / "stages" / "a b.py").read_text("utf-8") == "tracked"
 
 

@@ -15,9 +15,20 @@ from ruamel.yaml import YAML
 SMALL = {
     "dataset": "digits",
     "seeds": [0],
+    "recipes": ["slides"],
     "split": {"seed": 123, "test_size": 200, "valid_size": 200},
-    "train": {"epochs": 2, "batch_size": 100, "lr": 0.005},
-    "evaluate": {"seed": 7, "n_draws": 1},
+    "train": {
+        "slides": {"schedule": "constant", "epochs": 2, "batch_size": 100, "lr": 0.005},
+        "converged": {
+            "schedule": "one_cycle",
+            "epochs": 2,
+            "batch_size": 100,
+            "lr": 0.005,
+            "warmup": 0.1,
+        },
+    },
+    "evaluate": {"seed": 7, "n_draws": 1, "importance": {"images": 20, "n_draws": 5}},
+    "compare": {"seed": 11, "n_resamples": 100, "outliers": 0.05},
 }
 ENV = {
     **{key: value for key, value in os.environ.items() if key != "VAEFILL_DATA"},
@@ -28,6 +39,11 @@ ENV = {
 }  # fmt: skip
 
 
+def _is_input(name: str) -> bool:
+    """Whether a run starts from this file; the sweep's rows are results of runs of their own."""
+    return name == "reports/sweep.csv" or not (name.startswith("reports/") or name == "dvc.lock")
+
+
 class Project:
     """A clone of this working tree in a directory of its own."""
 
@@ -35,7 +51,7 @@ class Project:
         self.root = root
         listing = ("git", "-C", ROOT, "ls-files", "--cached", "--others", "--exclude-standard")
         for name in self.run(*listing).stdout.splitlines():
-            if (ROOT / name).is_file() and not name.startswith("reports/") and name != "dvc.lock":
+            if (ROOT / name).is_file() and _is_input(name):
                 (root / name).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(ROOT / name, root / name)
         self.params(**SMALL | changes)
@@ -88,7 +104,7 @@ def project(tmp_path_factory) -> Project:
 
 def test_twice_the_same_bytes_and_nothing_left_to_run(project, tmp_path):
     again = Project(tmp_path / "elsewhere" / "deeper")
-    assert len(stages_run(again.dvc("repro"))) == 10
+    assert len(stages_run(again.dvc("repro"))) == 12
     first, second = project.results(), again.results()
     assert {name for name in first if first[name] != second.get(name)} == set()
     assert first.keys() == second.keys()
@@ -121,7 +137,9 @@ def test_report_is_rebuilt_without_data(project, tmp_path):
 
 def test_another_df_runs_what_depends_on_it_alone(project):
     output = project.dvc("exp", "run", "-S", "df=10")
-    assert sorted(stages_run(output)) == ["evaluate@t-0", "impute@t-0", "report", "train_t@0"]
+    assert sorted(stages_run(output)) == [
+        "compare", "evaluate@slides-t-0", "impute@slides-t-0", "report", "sweep", "train_t@slides-0",
+    ]  # fmt: skip
     project.run("git", "checkout", "-q", ".")
     project.dvc("checkout")
     assert stages_run(project.dvc("repro")) == []
@@ -129,7 +147,7 @@ def test_another_df_runs_what_depends_on_it_alone(project):
 
 def test_exponents_given_on_the_command_line_are_numbers(project):
     # DVC writes 1e-05, which a YAML 1.1 reader takes for a string.
-    project.dvc("exp", "run", "-S", "train.lr=1e-5", "train_gauss@0")
+    project.dvc("exp", "run", "-S", "train.slides.lr=1e-5", "train_gauss@slides-0")
     assert "lr: 1e-05" in (project.root / "params.yaml").read_text()
     project.run("git", "checkout", "-q", ".")
     project.dvc("checkout")
@@ -167,12 +185,16 @@ def test_copies_of_the_repository_use_their_own_code(project):
     assert found == project.root / "src" / "vaefill" / "pipeline.py"
 
 
-LONG = {"epochs": 150, "batch_size": 100, "lr": 0.005}
+LONG = {
+    "converged": {
+        "schedule": "one_cycle", "epochs": 150, "batch_size": 100, "lr": 0.005, "warmup": 0.1
+    }
+}  # fmt: skip
 
 
 def start(project: Project) -> subprocess.Popen[bytes]:
     return subprocess.Popen(
-        [sys.executable, "-m", "dvc", "repro", "train_t@0"],
+        [sys.executable, "-m", "dvc", "repro", "train_t@converged-0"],
         cwd=project.root, env=ENV, start_new_session=True,
         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
     )  # fmt: skip
@@ -180,7 +202,7 @@ def start(project: Project) -> subprocess.Popen[bytes]:
 
 @pytest.mark.skipif(os.name == "nt", reason="kill -9 is Unix")
 def test_killed_training_resumes_to_the_same_bytes(tmp_path):
-    disturbed = Project(tmp_path / "disturbed", train=LONG)
+    disturbed = Project(tmp_path / "disturbed", train=LONG, recipes=["converged"])
     run = start(disturbed)
     deadline = time.monotonic() + 120
     while not list(disturbed.root.glob(".checkpoints/*/state.pt")):
@@ -192,15 +214,16 @@ def test_killed_training_resumes_to_the_same_bytes(tmp_path):
     assert "another process is at work on this very run" in second
     os.killpg(run.pid, signal.SIGKILL)
     run.wait()
-    assert not (disturbed.root / "models" / "t-0.safetensors").exists()
-    assert "| 1/150" not in disturbed.dvc("repro", "train_t@0").replace("\r", "\n")
+    assert not (disturbed.root / "models" / "converged" / "t-0.safetensors").exists()
+    assert "| 1/150" not in disturbed.dvc("repro", "train_t@converged-0").replace("\r", "\n")
     assert not list(disturbed.root.glob(".checkpoints/*/state.pt"))
 
-    undisturbed = Project(tmp_path / "undisturbed", train=LONG)
-    undisturbed.dvc("repro", "train_t@0")
+    undisturbed = Project(tmp_path / "undisturbed", train=LONG, recipes=["converged"])
+    undisturbed.dvc("repro", "train_t@converged-0")
     assert disturbed.results() == undisturbed.results()
 
 
 def train_command(project: Project) -> list[str]:
     stage = YAML(typ="safe").load(project.root / "dvc.yaml")["stages"]["train_t"]
-    return [sys.executable, *stage["cmd"].replace("${item.seed}", "0").split()[1:]]
+    command = stage["cmd"].replace("${item.seed}", "0").replace("${item.recipe}", "converged")
+    return [sys.executable, *command.split()[1:]]

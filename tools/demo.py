@@ -20,10 +20,14 @@ from vaefill.storage import load_json
 from vaefill.tables import comparison_table
 
 DEMO = Path(".demo")
+SWEEP = "reports/sweep.csv"
 
 
 def copy_tree(target: Path) -> None:
-    """Copy the files that git tracks, or would, to `target`; results of runs stay behind."""
+    """Copy the files that git tracks, or would, to `target`; results of runs stay behind.
+
+    The sweep's rows come along: the pipeline starts from them, and they name their data set.
+    """
     listing = subprocess.run(
         ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
         stdout=subprocess.PIPE,
@@ -32,7 +36,8 @@ def copy_tree(target: Path) -> None:
         raise InputError("git cannot list the project's files; run from a clone of it")
     for name in filter(None, os.fsdecode(listing.stdout).split("\0")):
         source = Path(name)
-        if source.parts[0] != "reports" and name != "dvc.lock" and source.is_file():
+        result = name == "dvc.lock" or (source.parts[0] == "reports" and name != SWEEP)
+        if not result and source.is_file():
             copy = target / source
             copy.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(source, copy)

@@ -1,0 +1,29 @@
+"""Stage `sweep`: the page and figures of the sweep, from its tracked results alone."""
+
+from collections.abc import Sequence
+
+from vaefill.pipeline import parse_paths, read_params, run
+from vaefill.storage import write_bytes, write_text
+from vaefill.style import to_png
+from vaefill.sweep import SweepParams, load_plan, load_sweep
+from vaefill.sweep_figures import draw
+from vaefill.sweep_page import render
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run the stage."""
+    args = parse_paths(argv, "--sweep", "--plan", "--page", "--figures")
+    params = read_params(SweepParams)
+    plan = load_plan(args.plan, params)
+    sweep = load_sweep(args.sweep, plan, dataset=params.dataset, seeds=params.seeds)
+    slides = params.dataset == "mnist"
+    figures = draw(sweep, slides=slides)
+    # Without results there is no figure, but DVC wants the directory.
+    args.figures.mkdir(parents=True, exist_ok=True)
+    for name, figure in figures.items():
+        write_bytes(args.figures / f"{name}.png", to_png(figure))
+    write_text(args.page, render(sweep, figures, slides=slides))
+
+
+if __name__ == "__main__":
+    run(main)
