@@ -1,4 +1,3 @@
-import io
 import re
 from dataclasses import replace
 from itertools import product
@@ -137,7 +136,7 @@ def test_the_control_is_judged():
 
     off = about("Control", findings(sweep_of(effect)))
     assert "worse: imputation MSE of random pixels" in off
-    assert "come out of nothing" in off
+    assert "its noise makes differences" in off
 
 
 def test_seeds_change_every_sentence():
@@ -270,8 +269,6 @@ def test_figures_have_captions_and_labels_and_the_same_bytes_twice():
     figures = draw(sweep_of(), slides=True)
     assert set(figures) == set(CAPTIONS)
     for name, figure in figures.items():
-        with Image.open(io.BytesIO(to_png(figure))) as image:
-            assert image.width >= 1000
         assert all(ax.get_xlabel() for ax in figure.axes if ax.get_visible()), name
     assert to_png(tails(sweep_of())) == to_png(tails(sweep_of()))
 
@@ -309,7 +306,9 @@ def test_stage_writes_the_page_and_the_figures_that_it_shows(tmp_path, monkeypat
     page = (tmp_path / "reports" / "sweep.md").read_text()
     links = re.findall(r"!\[.*\]\((.*)\)", page)
     assert len(links) == len(CAPTIONS)
-    assert all((tmp_path / "reports" / link).exists() for link in links)
+    for link in links:
+        with Image.open(tmp_path / "reports" / link) as image:
+            assert image.width >= 1000
     assert str(tmp_path) not in page
 
     (tmp_path / "params.yaml").write_text(

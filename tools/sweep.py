@@ -110,7 +110,7 @@ def work(names: set[str], *, jobs: int) -> None:
     started. What a lost worker was at is given up; it has no result and can be queued again.
     """
     states, workers = tasks()
-    ours = {name for name in names if name in states}
+    ours = {name for name in names if states.get(name, "Failed") not in DONE}
     without = PATIENCE  # start at once where there is no worker yet
     with tqdm(total=len(ours), unit="run", desc="running") as bar:
         while True:

@@ -173,7 +173,7 @@ def comparison_columns(metric: str, comparison: Comparison) -> list[str]:
     """Render both means, their difference, and what it shows: the columns of every table."""
     numbers = rounded(comparison)
     word = verdict_of(metric, numbers) if metric in LOWER_IS_BETTER else NONE
-    means = [_mean(metric, interval) for interval in (comparison.gauss, comparison.t)]
+    means = [mean(metric, interval) for interval in (comparison.gauss, comparison.t)]
     return [*means, difference(metric, numbers), word]
 
 
@@ -217,10 +217,11 @@ def _flat(params: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, An
             yield f"{prefix}{key}", f"{value:g}" if isinstance(value, float) else value
 
 
-def _mean(metric: str, interval: Interval) -> str:
+def mean(metric: str, interval: Interval) -> str:
+    """Format a mean over seeds, with half the width of its interval where it has one."""
     half = (interval.high - interval.low) / 2
-    mean = number(metric, interval.mean)
-    return mean if half != half else f"{mean} ± {number(metric, half)}"
+    text = number(metric, interval.mean)
+    return text if half != half else f"{text} ± {number(metric, half)}"
 
 
 def _sign(text: str) -> str:
