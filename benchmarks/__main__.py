@@ -10,29 +10,36 @@ import statistics
 import sys
 import time
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
+from benchmarks.gradient_variance import bench_gradients
 from benchmarks.numpy_vae import Adam, loss_and_gradients
-from vaefill import metrics
+from benchmarks.recipes import bench_recipes
+from vaefill import comparison, metrics
 from vaefill.devices import environment, pick_device
+from vaefill.elbo import KL_METHODS
 from vaefill.training import fit
-from vaefill.vae import VAE
+from vaefill.vae import JOINTS, VAE
 
 PIXELS, HIDDEN, LATENT = 784, (400, 128), 10
 BATCH, LR, EPOCH = 500, 0.005, 55_000
 ROUNDS, STEPS = 9, 20
+OURS = "vaefill, Gaussian"
 WIDTHS = [(784, 400), (400, 128), (128, 20), (10, 128), (128, 400), (400, 784)]
 
 
-def vaefill_epoch(family: str, df: float | None, train: torch.Tensor) -> Callable[[], object]:
+def vaefill_epoch(train: torch.Tensor, kl: str, *family: Any) -> Callable[[], object]:
     """Our `fit`, for one pass over `train`: order, draws, history and all."""
-    vae = VAE(family, df=df, generator=torch.Generator().manual_seed(0)).to(train.device)
+    name, df, joint = family
+    weights = torch.Generator().manual_seed(0)
+    vae = VAE(name, df=df, joint=joint, generator=weights).to(train.device)
     generator = torch.Generator(train.device).manual_seed(0)
-    settings = {"epochs": 1, "batch_size": BATCH, "lr": LR, "generator": generator}
+    settings = {"epochs": 1, "batch_size": BATCH, "lr": LR, "kl": kl, "generator": generator}
     return lambda: fit(vae, train, train[:1], **settings)
 
 
@@ -114,8 +121,13 @@ def bench_training(device: torch.device) -> None:
     train = (pixels * (pixels < 0.2)).to(device)
     rows = {
         "floor: the matrix products alone, `torch.mm`": floor_epoch(train),
-        "vaefill, Gaussian": vaefill_epoch("gauss", None, train),
-        "vaefill, Student-t": vaefill_epoch("t", 21.0, train),
+        OURS: vaefill_epoch(train, "monte_carlo", "gauss", None, None),
+    }
+    for joint in JOINTS:
+        for kl in KL_METHODS:
+            name = f"vaefill, t, {joint}, {kl}"
+            rows[name] = vaefill_epoch(train, kl, "t", 21.0, joint)
+    rows |= {
         "plain PyTorch, DataLoader": plain_epoch(train),
     }
     if device.type == "cpu":
@@ -126,11 +138,15 @@ def bench_training(device: torch.device) -> None:
             elapsed = seconds(run, device) * EPOCH / len(train)
             if number:  # the first round warms up
                 times[name].append(elapsed)
-    floor = times[next(iter(rows))]
-    print("| training, 784-400-128-10, batch 500 | s per epoch | × floor |\n|---|---:|---:|")
+    bases = times[next(iter(rows))], times[OURS]
+    print("| training, 784-400-128-10, batch 500 | s per epoch | × floor | × Gaussian |")
+    print("|---|---:|---:|---:|")
     for name, values in times.items():
-        ratio = statistics.median(v / f for v, f in zip(values, floor, strict=True))
-        print(f"| {name} | {statistics.median(values):.3f} | {ratio:.2f} |")
+        ratios = [
+            f"{statistics.median(v / b for v, b in zip(values, base, strict=True)):.2f}"
+            for base in bases
+        ]
+        print(f"| {name} | {statistics.median(values):.3f} | {' | '.join(ratios)} |")
 
 
 def bench_scoring() -> None:
@@ -149,16 +165,35 @@ def bench_scoring() -> None:
     print(f"| all metrics, three mechanisms | {statistics.median(values):.2f} |")
 
 
+def bench_comparison() -> None:
+    """Print the time that the statistics over images take for 5 seeds of both models."""
+    rng = np.random.default_rng(0)
+    scores = {name: rng.random((2, 5, 10_000)) for name in comparison.NAMES}
+
+    def run() -> None:
+        comparison.over_images(scores, range(5), n_resamples=2000, rng=np.random.default_rng(0))
+
+    values = [seconds(run, torch.device("cpu")) for _ in range(3)]
+    print("\n| statistics, 5 seeds × 10,000 images × 2 models | s |\n|---|---:|")
+    print(f"| bootstrap over images, all cells | {statistics.median(values):.2f} |")
+
+
 def main() -> None:
     """Say what it was measured on, then print the tables."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
-    device = pick_device(parser.parse_args().device)
+    parser.add_argument("--recipes", action="store_true", help="train by each recipe: minutes")
+    args = parser.parse_args()
+    device = pick_device(args.device)
     facts = {**environment(device), "numpy": np.__version__, "threads": torch.get_num_threads()}
     print(", ".join(f"{name} {value}" for name, value in facts.items()))
     print(f"{platform.machine()}, medians of {ROUNDS} rounds of {STEPS} steps\n", flush=True)
     bench_training(device)
     bench_scoring()
+    bench_comparison()
+    bench_gradients(device)
+    if args.recipes:
+        bench_recipes(device)
 
 
 if __name__ == "__main__":

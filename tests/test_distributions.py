@@ -1,12 +1,12 @@
 import math
+from functools import partial
 
 import numpy as np
 import pytest
-import scipy.integrate
 import scipy.stats
 import torch
 
-from vaefill.distributions import Bernoulli, Normal, StudentT, kl, polar_noise
+from vaefill.distributions import MultivariateT, Normal, StudentT, joint_polar_noise, polar_noise
 
 F64 = torch.float64
 DFS = [0.7, 1.0, 2.5, 5.0, 21.0, 1e6]
@@ -27,6 +27,14 @@ MU, LOGVAR, Z = tensors([0.3, -2.0, 7.0], [-1.5, 0.4, 2.0], [0.1, -8.0, 30.0])
 def test_student_log_prob_is_scipys(df):
     expected = scipy.stats.t.logpdf(Z, df, loc=MU, scale=torch.exp(0.5 * LOGVAR)).sum()
     assert StudentT(MU, LOGVAR, df).log_prob(Z).item() == pytest.approx(expected, rel=1e-9)
+
+
+@pytest.mark.parametrize("df", DFS)
+def test_multivariate_log_prob_is_scipys(df):
+    law = scipy.stats.multivariate_t(MU, np.diag(LOGVAR.exp()), df=df)
+    codes = torch.stack([Z, MU, Z / 10])
+    density = MultivariateT(MU, LOGVAR, df).log_prob(codes)
+    np.testing.assert_allclose(density, law.logpdf(codes), rtol=1e-9)
 
 
 def test_normal_log_prob_is_scipys():
@@ -66,27 +74,36 @@ def test_coordinates_are_independent():
     assert ranks.pvalue > 0.001
 
 
-def test_infinite_df_is_the_normal_in_draws_and_density():
-    student, normal = StudentT(MU, LOGVAR, math.inf), Normal(MU, LOGVAR)
+@pytest.mark.parametrize("family", [StudentT, MultivariateT])
+def test_infinite_df_is_the_normal_in_draws_and_density(family):
+    student, normal = family(MU, LOGVAR, math.inf), Normal(MU, LOGVAR)
     assert torch.equal(student.rsample(gen(5)), normal.rsample(gen(5)))
     assert torch.equal(student.log_prob(Z), normal.log_prob(Z))
 
 
-def test_large_df_approaches_the_normal():
-    student, normal = StudentT(MU, LOGVAR, 1e9), Normal(MU, LOGVAR)
+@pytest.mark.parametrize("family", [StudentT, MultivariateT])
+def test_large_df_approaches_the_normal(family):
+    student, normal = family(MU, LOGVAR, 1e9), Normal(MU, LOGVAR)
     torch.testing.assert_close(student.rsample(gen(6)), normal.rsample(gen(6)), rtol=1e-6, atol=0)
     torch.testing.assert_close(student.log_prob(Z), normal.log_prob(Z), rtol=1e-5, atol=0)
 
 
-def test_student_draws_are_the_normals_moved_outwards():
-    zeros = torch.zeros(1000, dtype=F64)
-    student = StudentT(zeros, zeros, 5.0).rsample(gen(7))
-    normal = Normal(zeros, zeros).rsample(gen(7))
-    assert torch.equal(student.sign(), normal.sign())
-    assert (student.abs() >= normal.abs()).all()
+def test_student_draws_are_the_normals_scaled():
+    zeros = torch.zeros(200, 5, dtype=F64)
+    families = (Normal, partial(StudentT, df=5.0), partial(MultivariateT, df=5.0))
+    normal, product, joint = (family(zeros, zeros).rsample(gen(7)) for family in families)
+    assert torch.equal(product.sign(), normal.sign())
+    assert torch.equal(joint.sign(), normal.sign())
+    assert (product.abs() >= normal.abs()).all()
+    # Not so in the multivariate t: after small coordinates a large one is less likely.
+    assert (joint.abs() < normal.abs()).any()
 
 
-@pytest.mark.parametrize("family", [Normal, lambda mu, logvar: StudentT(mu, logvar, 3.0)])
+FAMILIES = [Normal, partial(StudentT, df=3.0), partial(MultivariateT, df=3.0)]
+IDS = ["normal", "product", "multivariate"]
+
+
+@pytest.mark.parametrize("family", FAMILIES, ids=IDS)
 def test_draws_have_their_shape_location_and_scale(family):
     mu, logvar = torch.full((4, 3), 5.0), torch.full((4, 3), math.log(4.0))
     z = family(mu, logvar).rsample(gen(8), (7,))
@@ -96,79 +113,61 @@ def test_draws_have_their_shape_location_and_scale(family):
     torch.testing.assert_close(z, 5 + 2 * standard)
 
 
-def kl_by_integration(q, p) -> float:
-    def integrand(z: float) -> float:
-        return q.pdf(z) * (q.logpdf(z) - p.logpdf(z))
-
-    reach = q.std() * 40 if np.isfinite(q.std()) else 1e4
-    points = [q.mean() + k * q.std() for k in (-8, -2, 0, 2, 8)]
-    low, high = q.mean() - reach, q.mean() + reach
-    return scipy.integrate.quad(integrand, low, high, points=points, limit=500)[0]
-
-
-CASES = [(0.0, 1.0), (1.5, 0.3), (-3.0, 0.05), (0.2, 2.0)]
+@pytest.mark.parametrize("family", FAMILIES, ids=IDS)
+def test_gradients_pass_through_the_draws(family):
+    mu, logvar = MU.clone().requires_grad_(), LOGVAR.clone().requires_grad_()
+    z = family(mu, logvar).rsample(gen(14))
+    weights = torch.tensor([1.0, -2.0, 0.5], dtype=F64)
+    (weights * z).sum().backward()
+    torch.testing.assert_close(mu.grad, weights)
+    torch.testing.assert_close(logvar.grad, weights * (z - mu).detach() / 2)
 
 
-@pytest.mark.parametrize(("mu", "sigma"), CASES)
-def test_normal_kl_is_the_integral(mu, sigma):
-    q = Normal(*tensors([mu], [2 * math.log(sigma)]))
-    prior = Normal(*tensors([0.0], [0.0]))
-    expected = kl_by_integration(scipy.stats.norm(mu, sigma), scipy.stats.norm())
-    assert kl(q, prior, q.mu).item() == pytest.approx(expected, abs=1e-8)
+COORDINATES = 5
 
 
-def test_normal_kl_between_any_two():
-    q, p = Normal(MU, LOGVAR), Normal(Z / 3, LOGVAR.flip(0))
-    expected = torch.distributions.kl_divergence(
-        torch.distributions.Normal(q.mu, (0.5 * q.logvar).exp()),
-        torch.distributions.Normal(p.mu, (0.5 * p.logvar).exp()),
-    ).sum()
-    torch.testing.assert_close(kl(q, p, Z), expected)
+def joint_draws(family, df: float) -> np.ndarray:
+    zeros = torch.zeros(COORDINATES, dtype=F64)
+    return family(zeros, zeros, df).rsample(gen(15), (20_000,)).numpy()
 
 
-@pytest.mark.parametrize("df", [3.0, 21.0])
-@pytest.mark.parametrize(("mu", "sigma"), CASES)
-def test_student_kl_estimate_is_unbiased(df, mu, sigma):
-    n = 200_000
-    location, logvar = tensors([mu], [2 * math.log(sigma)])
-    q, prior = StudentT(location, logvar, df), StudentT(*tensors([0.0], [0.0]), df)
-    estimates = kl(q, prior, q.rsample(gen(9), (n,)))
-    expected = kl_by_integration(scipy.stats.t(df, mu, sigma), scipy.stats.t(df))
-    standard_error = estimates.std().item() / math.sqrt(n)
-    assert abs(estimates.mean().item() - expected) <= 4 * standard_error + 1e-9
+def mean_square_pvalue(family, df: float) -> float:
+    mean_square = (joint_draws(family, df) ** 2).mean(1)
+    return scipy.stats.kstest(mean_square, scipy.stats.f(COORDINATES, df).cdf).pvalue
 
 
-def test_kl_of_equals_is_zero():
-    for family in (Normal, lambda mu, logvar: StudentT(mu, logvar, 4.0)):
-        q = family(MU, LOGVAR)
-        assert kl(q, q, Z).item() == pytest.approx(0, abs=1e-12)
+@pytest.mark.parametrize("df", [0.7, 2.5, 5.0, 21.0, 1e6])
+def test_multivariate_mean_square_has_the_f_distribution(df):
+    assert mean_square_pvalue(MultivariateT, df) > 0.001
 
 
-def test_bernoulli_is_torchs_cross_entropy():
-    logits, x = torch.randn(5, 11, generator=gen(10)) * 6, torch.rand(5, 11, generator=gen(11))
-    expected = -torch.nn.functional.binary_cross_entropy_with_logits(
-        logits.double(), x.double(), reduction="none"
-    ).sum(-1)
-    torch.testing.assert_close(Bernoulli(logits.double()).log_prob(x.double()), expected)
-    torch.testing.assert_close(Bernoulli(logits).log_prob(x), expected.float(), rtol=1e-5, atol=0)
+@pytest.mark.parametrize("df", [2.5, 5.0, 21.0])
+def test_the_products_mean_square_has_another(df):
+    assert mean_square_pvalue(StudentT, df) < 1e-6
 
 
-def test_bernoulli_gradient_is_the_numerical_one():
-    logits = (torch.randn(3, 7, generator=gen(12), dtype=F64) * 3).requires_grad_()
-    x = torch.rand(3, 7, generator=gen(13), dtype=F64)
-    assert torch.autograd.gradcheck(lambda a: Bernoulli(a).log_prob(x), logits)
+@pytest.mark.parametrize("df", [0.7, 2.5, 21.0])
+def test_every_projection_of_the_multivariate_is_the_univariate(df):
+    # The projections determine the joint law (Cramer and Wold): marginals, and all directions.
+    random = np.random.default_rng(0).normal(size=(3, COORDINATES))
+    directions = np.vstack([np.eye(COORDINATES), random])
+    directions /= np.linalg.norm(directions, axis=1, keepdims=True)
+    for projection in (joint_draws(MultivariateT, df) @ directions.T).T:
+        assert scipy.stats.kstest(projection, scipy.stats.t(df).cdf).pvalue > 0.001
 
 
-@pytest.mark.parametrize("logit", [-200.0, 200.0])
-def test_bernoulli_at_extreme_logits(logit):
-    logits = torch.full((1, 1), logit, requires_grad=True)
-    for x in (0.0, 1.0):
-        value = Bernoulli(logits).log_prob(torch.full((1, 1), x))
-        expected = 0.0 if (logit > 0) == (x == 1) else -200.0
-        assert value.item() == pytest.approx(expected)
+def test_multivariate_coordinates_are_uncorrelated_but_far_out_together():
+    z = joint_draws(MultivariateT, 5.0)
+    assert scipy.stats.spearmanr(z[:, 0], z[:, -1]).pvalue > 0.001
+    assert scipy.stats.spearmanr(abs(z[:, 0]), abs(z[:, -1])).pvalue < 1e-20
 
 
-def test_bernoulli_by_hand():
-    # Two pixels with p = 1/2 and p = 3/4; x = 1 and 0: ln 1/2 + ln 1/4 = -3 ln 2.
-    value = Bernoulli(torch.tensor([0.0, math.log(3)])).log_prob(torch.tensor([1.0, 0.0]))
-    assert value.item() == pytest.approx(-3 * math.log(2))
+@pytest.mark.parametrize("df", [0.7, 21.0])
+def test_one_coordinate_of_the_multivariate_is_the_products_first(df):
+    product, joint = (noise(df, (6, 4), gen(16)) for noise in (polar_noise, joint_polar_noise))
+    torch.testing.assert_close(joint[:, 0], product[:, 0], rtol=1e-12, atol=0)
+    assert not torch.isclose(joint[:, 1:], product[:, 1:], rtol=1e-6).any()
+    single = [
+        family(MU[:1], LOGVAR[:1], df).log_prob(Z[:1]) for family in (StudentT, MultivariateT)
+    ]
+    torch.testing.assert_close(*single, rtol=1e-12, atol=0)

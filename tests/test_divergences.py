@@ -1,5 +1,6 @@
 import itertools
 import math
+from functools import partial
 
 import numpy as np
 import pytest
@@ -7,8 +8,14 @@ import scipy.integrate
 import scipy.stats
 import torch
 
-from vaefill.distributions import Normal, StudentT, kl
-from vaefill.divergences import exact_kl, kl_student_t
+from vaefill.distributions import MultivariateT, Normal, StudentT
+from vaefill.divergences import (
+    exact_kl,
+    kl_multivariate_t,
+    kl_normal,
+    kl_student_t,
+    monte_carlo_kl,
+)
 from vaefill.errors import InputError
 
 F64 = torch.float64
@@ -120,20 +127,61 @@ def test_two_locations_and_scales(df):
     assert value.item() == pytest.approx(expected, abs=1e-7)
 
 
-@pytest.mark.parametrize("df", [2.5, 21.0, math.inf])
-def test_estimate_by_draws_has_this_mean(df):
+def tensor(*values):
+    return torch.tensor(values, dtype=F64)
+
+
+@pytest.mark.parametrize(("mu", "sigma"), [(0.0, 1.0), (1.5, 0.3), (-3.0, 0.05), (0.2, 2.0)])
+def test_normal_kl_is_the_integral(mu, sigma):
+    q, p = scipy.stats.norm(mu, sigma), scipy.stats.norm()
+    expected, _ = scipy.integrate.quad(
+        lambda z: q.pdf(z) * (q.logpdf(z) - p.logpdf(z)),
+        mu - 20 * sigma, mu + 20 * sigma, points=[mu],
+    )  # fmt: skip
+    value = kl_normal(Normal(tensor(mu), tensor(2 * math.log(sigma))), Normal(*torch.zeros(2, 1)))
+    assert value.item() == pytest.approx(expected, abs=1e-8)
+
+
+def test_normal_kl_between_any_two_is_torchs():
+    mu, logvar = tensor(0.3, -2.0, 7.0), tensor(-1.5, 0.4, 2.0)
+    q, p = Normal(mu, logvar), Normal(tensor(0.03, -2.7, 10.0), logvar.flip(0))
+    expected = torch.distributions.kl_divergence(
+        *(torch.distributions.Normal(law.mu, (0.5 * law.logvar).exp()) for law in (q, p))
+    ).sum()
+    torch.testing.assert_close(kl_normal(q, p), expected)
+
+
+FAMILIES = {
+    "normal": Normal,
+    "product-2.5": partial(StudentT, df=2.5),
+    "product-21": partial(StudentT, df=21.0),
+    "product-inf": partial(StudentT, df=math.inf),
+    "multivariate-2.5": partial(MultivariateT, df=2.5),
+    "multivariate-21": partial(MultivariateT, df=21.0),
+    "multivariate-inf": partial(MultivariateT, df=math.inf),
+}
+
+
+@pytest.mark.parametrize("family", FAMILIES.values(), ids=FAMILIES)
+def test_estimate_by_draws_has_the_exact_mean(family):
     mu, logvar = torch.tensor([[0.5, -2.0, 6.0], [-3.0, -0.1, 0.4]], dtype=F64)
-    posterior = StudentT(mu, logvar, df)
-    prior = StudentT(torch.zeros_like(mu), torch.zeros_like(mu), df)
-    draws = posterior.rsample(torch.Generator().manual_seed(0), (200_000,))
-    estimates = kl(posterior, prior, draws)
+    posterior, prior = family(mu, logvar), family(mu / 2 - 1, logvar.flip(0) + 0.7)
+    draws = posterior.rsample(torch.Generator().manual_seed(0), (100_000,))
+    estimates = monte_carlo_kl(posterior, prior, draws)
     error = estimates.std() / math.sqrt(len(estimates))
-    assert abs(estimates.mean() - kl_student_t(mu, logvar, df)) < 4 * error
+    assert abs(estimates.mean() - exact_kl(posterior, prior)) < 4 * error
+
+
+@pytest.mark.parametrize("family", FAMILIES.values(), ids=FAMILIES)
+def test_kl_of_equals_is_zero(family):
+    law = family(tensor(0.3, -2.0, 7.0), tensor(-1.5, 0.4, 2.0))
+    assert exact_kl(law, law).item() == pytest.approx(0, abs=1e-8)
+    assert monte_carlo_kl(law, law, tensor(0.1, -8.0, 30.0)).item() == 0
 
 
 def normal_kl(mu, logvar):
     prior = Normal(torch.zeros_like(mu), torch.zeros_like(mu))
-    return kl(Normal(mu, logvar), prior, mu)
+    return kl_normal(Normal(mu, logvar), prior)
 
 
 @pytest.mark.parametrize("df", [2.0**53, 1e300, math.inf])
@@ -174,18 +222,18 @@ def test_gradients_are_the_integrals_of_the_derivatives(df, mu, sigma):
     np.testing.assert_allclose(parameters.grad, expected, rtol=1e-9, atol=1e-6)
 
 
-@pytest.mark.parametrize("df", [2.5, 21.0, math.inf])
-def test_gradients_of_all_arguments_and_of_the_gradients(df):
+@pytest.mark.parametrize("divergence", [kl_student_t, kl_multivariate_t])
+@pytest.mark.parametrize("df", [0.7, 2.5, 21.0, 1e4, math.inf])
+def test_gradients_of_all_arguments(divergence, df):
     rng = torch.Generator().manual_seed(0)
     arguments = torch.randn(4, 2, 3, generator=rng, dtype=F64).unbind()
     for argument in arguments:
         argument.requires_grad_()
 
-    def divergence(mu, logvar, prior_mu, prior_logvar):
-        return kl_student_t(mu, logvar, df, prior_mu=prior_mu, prior_logvar=prior_logvar)
+    def value(mu, logvar, prior_mu, prior_logvar):
+        return divergence(mu, logvar, df, prior_mu=prior_mu, prior_logvar=prior_logvar)
 
-    assert torch.autograd.gradcheck(divergence, arguments)
-    assert torch.autograd.gradgradcheck(divergence, arguments)
+    assert torch.autograd.gradcheck(value, arguments)
 
 
 @pytest.mark.parametrize("df", [0.2, 2.5, 21.0, 1e6, math.inf])
@@ -211,45 +259,217 @@ def test_sums_the_last_axis_alone_and_broadcasts():
     assert kl_student_t(mu[:0], logvar, 5.0).shape == (0, 3)
 
 
+@pytest.mark.parametrize("divergence", [kl_student_t, kl_multivariate_t])
 @pytest.mark.parametrize("df", [2.5, 21.0, math.inf])
-def test_float32_is_rounded_at_the_end_alone(df):
+def test_float32_is_rounded_at_the_end_alone(divergence, df):
     # Near the prior the divergence is small: 1e-3 here, where float32 sums would be off by 1e-4.
     mu = torch.tensor([0.01, 0.02, 30.0])[:, None]
     logvar = torch.tensor([0.01, -0.02, -9.0])[:, None]
-    value = kl_student_t(mu, logvar, df)
+    value = divergence(mu, logvar, df)
     assert value.dtype == torch.float32
-    assert torch.equal(value, kl_student_t(mu.double(), logvar.double(), df).float())
+    assert torch.equal(value, divergence(mu.double(), logvar.double(), df).float())
 
 
+@pytest.mark.parametrize(
+    ("divergence", "smallest"), [(kl_student_t, 0.2), (kl_multivariate_t, 0.5)]
+)
 @pytest.mark.parametrize("df", [0.0, -1.0, 0.1, math.nan, -math.inf])
-def test_impossible_df_is_refused(df):
-    with pytest.raises(InputError, match=r"^df = .* must be at least 0\.2"):
-        kl_student_t(torch.zeros(1), torch.zeros(1), df)
+def test_impossible_df_is_refused(divergence, smallest, df):
+    with pytest.raises(InputError, match=rf"^df = .* must be at least {smallest}"):
+        divergence(torch.zeros(1), torch.zeros(1), df)
 
 
+@pytest.mark.parametrize("divergence", [kl_student_t, kl_multivariate_t])
 @pytest.mark.parametrize("n_nodes", [-1, 0, 1])
-def test_too_few_nodes_are_refused(n_nodes):
+def test_too_few_nodes_are_refused(divergence, n_nodes):
     with pytest.raises(InputError, match=r"^n_nodes = .* must be at least 2"):
-        kl_student_t(torch.zeros(1), torch.zeros(1), 5.0, n_nodes=n_nodes)
+        divergence(torch.zeros(1), torch.zeros(1), 5.0, n_nodes=n_nodes)
 
 
-def test_nan_shows():
-    assert kl_student_t(torch.tensor([math.nan, 0.0]), torch.zeros(2), 5.0).isnan()
-
-
-@pytest.mark.parametrize("family", [Normal, lambda mu, logvar: StudentT(mu, logvar, 5.0)])
-def test_exact_kl_takes_any_prior_of_the_family(family):
-    mu, logvar = torch.tensor([[0.3, -2.0]], dtype=F64), torch.tensor([[-1.5, 0.4]], dtype=F64)
-    posterior, prior = family(mu, logvar), family(mu - 1, logvar + 0.7)
-    draws = posterior.rsample(torch.Generator().manual_seed(0), (200_000,))
-    estimates = posterior.log_prob(draws) - prior.log_prob(draws)
-    error = abs(estimates.mean() - exact_kl(posterior, prior))
-    assert error < 4 * estimates.std() / len(draws) ** 0.5
+@pytest.mark.parametrize("divergence", [kl_student_t, kl_multivariate_t])
+def test_nan_shows(divergence):
+    assert divergence(torch.tensor([math.nan, 0.0]), torch.zeros(2), 5.0).isnan()
 
 
 def test_exact_kl_between_families_is_refused():
     zero = torch.zeros(2)
-    for prior in (StudentT(zero, zero, 5.0), StudentT(zero, zero, 6.0)):
-        for posterior in (Normal(zero, zero), StudentT(zero, zero, 7.0)):
-            with pytest.raises(InputError, match="must be of one family with one df"):
-                exact_kl(posterior, prior)
+    laws = [
+        Normal(zero, zero),
+        *(family(zero, zero, df) for family in (StudentT, MultivariateT) for df in (5.0, 6.0)),
+    ]
+    for posterior, prior in itertools.permutations(laws, 2):
+        with pytest.raises(InputError, match="must be of one family with one df"):
+            exact_kl(posterior, prior)
+
+
+# The multivariate t: m coordinates that share one chi-square draw.
+
+
+def joint_quad_kl(mu, sigma, df):
+    """The integral of `kl_multivariate_t` in plain t, by adaptive quadrature piece by piece."""
+    m = len(mu)
+
+    def integrand(t):
+        spread = 1 + 2 * t * sigma**2
+        # Logarithm of the second term over the first, free of cancellation for large df.
+        shift = 2 * t / (1 + 2 * t) * (mu**2 / spread).sum() / df
+        ratio = 0.5 * (m * math.log1p(2 * t) - np.log(spread).sum() - df * math.log1p(shift))
+        unmoved = math.exp(-0.5 * (df + m) * math.log1p(2 * t))
+        return -unmoved * math.expm1(ratio) / t
+
+    integral = 0.0
+    for low, high in itertools.pairwise([0.0, *10.0 ** np.arange(-10, 26, 2)]):
+        piece, _ = scipy.integrate.quad(integrand, low, high, epsabs=1e-13, epsrel=1e-11)
+        integral += piece
+        if low > 1 and abs(piece) < 1e-15:
+            break
+    return (df + m) / 2 * integral - np.log(sigma).sum()
+
+
+def joint_cases(m):
+    """Corners of the domain, and posteriors that mix its edges."""
+    rng = np.random.default_rng(m)
+    centres = (np.zeros(m), 30 * np.eye(m)[0], np.full(m, 30.0))
+    corners = [(centre, np.full(m, s)) for centre in centres for s in (1e-3, 0.3, 3.0)]
+    mixed = [(rng.choice([0.0, 1, 30], m), rng.choice([1e-3, 0.3, 3], m)) for _ in range(3)]
+    return np.array(corners + mixed)
+
+
+def joint_kl(cases, df, **kwargs):
+    mu, sigma = torch.from_numpy(cases).unbind(1)
+    return kl_multivariate_t(mu, 2 * sigma.log(), df, **kwargs)
+
+
+@pytest.mark.parametrize("m", [2, 10])
+@pytest.mark.parametrize("df", [2.5, 21.0, 1e4, 1e6])
+def test_multivariate_is_the_adaptive_integral(m, df):
+    expected = [joint_quad_kl(*case, df) for case in joint_cases(m)]
+    np.testing.assert_allclose(joint_kl(joint_cases(m), df), expected, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("m", [2, 3, 10])
+@pytest.mark.parametrize("df", [2.5, 3.0, 5.0, 10.0, 21.0, 50.0, 1e3])
+def test_multivariate_error_is_bounded_over_the_domain(m, df):
+    rng = np.random.default_rng(0)
+    random = np.stack([rng.uniform(0, 30, (100, m)), 10 ** rng.uniform(-3, 0.47, (100, m))], 1)
+    cases = np.concatenate([random, joint_cases(m)])
+    difference = joint_kl(cases, df) - joint_kl(cases, df, n_nodes=1000)
+    assert difference.abs().max() < 1e-6
+
+
+@pytest.mark.parametrize(("df", "bound"), [(0.5, 1e-8), (1.0, 1e-8), (2.0, 1e-8)])
+def test_below_its_domain_the_multivariate_has_more_nodes(df, bound):
+    difference = joint_kl(joint_cases(3), df) - joint_kl(joint_cases(3), df, n_nodes=1000)
+    assert difference.abs().max() < bound
+
+
+@pytest.mark.parametrize("df", [0.7, 2.5, 21.0, 1e3, 1e6])
+def test_one_coordinate_of_the_multivariate_is_the_univariate(df):
+    mu, sigma = tensor(*(case for case in GRID if case[0] <= 30)).T[..., None]
+    value = kl_multivariate_t(mu, 2 * sigma.log(), df)
+    expected = kl_student_t(mu, 2 * sigma.log(), df, n_nodes=256)
+    torch.testing.assert_close(value, expected, rtol=0, atol=1e-6 if df < 2 else 1e-7)
+
+
+@pytest.mark.parametrize("df", [2.5, 21.0])
+@pytest.mark.parametrize(
+    ("mu", "sigma"), [((0.4, -1.5), (0.6, 1.3)), ((3.0, 0.0), (0.2, 2.0))], ids=["near", "far"]
+)
+def test_multivariate_definition_over_the_plane(df, mu, sigma):
+    # q (ln q - ln p) over z = mu + sigma r (cos a, sin a): no mixing variable, no Frullani.
+    def log_density(square):
+        return -math.log(2 * math.pi) - (df + 2) / 2 * math.log1p(square / df)
+
+    def integrand(angle, radius):
+        square = (mu[0] + sigma[0] * radius * math.cos(angle)) ** 2
+        square += (mu[1] + sigma[1] * radius * math.sin(angle)) ** 2
+        log_q = log_density(radius**2)
+        log_ratio = log_q - math.log(sigma[0] * sigma[1]) - log_density(square)
+        return radius * math.exp(log_q) * log_ratio
+
+    expected, _ = scipy.integrate.dblquad(
+        integrand, 0, math.inf, 0, 2 * math.pi, epsabs=1e-7, epsrel=1e-7
+    )
+    value = kl_multivariate_t(tensor(*mu), 2 * tensor(*sigma).log(), df)
+    assert value.item() == pytest.approx(expected, abs=1e-6)
+
+
+@pytest.mark.parametrize("df", [2.5, 21.0, 1e3])
+@pytest.mark.parametrize("sigma", [1e-3, 0.3, 3.0])
+def test_multivariate_around_the_prior_is_a_mean_over_the_f_distribution(df, sigma):
+    # With mu = 0 and one sigma the log ratio depends on |eps|^2 alone, and |eps|^2 / m ~ F(m, df).
+    m, law = 10, scipy.stats.f(10, df)
+
+    def log_ratio(f):
+        return math.log1p(sigma**2 * m * f / df) - math.log1p(m * f / df)
+
+    mean, _ = scipy.integrate.quad(
+        lambda u: log_ratio(law.ppf(u)), 0, 1, epsabs=1e-10, epsrel=1e-10, limit=500
+    )
+    value = kl_multivariate_t(torch.zeros(m, dtype=F64), tensor(*[2 * math.log(sigma)] * m), df)
+    expected = (df + m) / 2 * mean - m * math.log(sigma)
+    assert value.item() == pytest.approx(expected, abs=1e-6)
+
+
+@pytest.mark.parametrize("df", [2.5, 21.0, 1e4])
+def test_multivariate_gradients_at_the_edges_of_the_domain(df):
+    # Central differences of the adaptive integral: neither the nodes nor autograd.
+    mu, sigma = np.array([30.0, 0.5, 1e-2]), np.array([1e-3, 3.0, 0.3])
+    step, expected = 1e-4, []
+    for number in range(6):
+        move = np.zeros((2, 3))
+        move.flat[number] = step
+        high, low = (
+            joint_quad_kl(mu + sign * move[0], sigma * np.exp(sign * move[1] / 2), df)
+            for sign in (1, -1)
+        )
+        expected.append((high - low) / (2 * step))
+    arguments = [torch.from_numpy(mu), torch.from_numpy(2 * np.log(sigma))]
+    for argument in arguments:
+        argument.requires_grad_()
+    kl_multivariate_t(*arguments, df).backward()
+    found = torch.cat([argument.grad for argument in arguments])
+    np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("df", [2.0**53, 1e300, math.inf])
+def test_multivariate_of_infinite_df_is_the_normal_closed_form(df):
+    cases = torch.from_numpy(joint_cases(10))
+    expected = normal_kl(cases[:, 0], 2 * cases[:, 1].log())
+    torch.testing.assert_close(joint_kl(joint_cases(10), df), expected, rtol=1e-13, atol=0)
+
+
+def test_multivariate_of_large_df_approaches_it():
+    # To first order in 1 / df the two differ by the mean square's square over 4 df.
+    cases = np.array([case for case in joint_cases(10) if case[0].max() <= 1])
+    difference = joint_kl(cases, 1e6) - joint_kl(cases, math.inf)
+    assert difference.abs().max() < (10 * (1 + 3**2)) ** 2 / 1e6
+    assert difference.abs().max() > 1e-6
+
+
+@pytest.mark.parametrize("df", [0.5, 2.5, 21.0, 1e6, math.inf])
+def test_multivariate_is_never_negative_and_zero_only_at_the_prior(df):
+    assert joint_kl(joint_cases(10), df).min() > 1e-2
+    prior = np.stack([np.zeros(10), np.ones(10)])[None]
+    assert abs(joint_kl(prior, df).item()) < 1e-8
+
+
+@pytest.mark.parametrize("df", [0.5, 2.5, 21.0, 1e6, math.inf])
+@pytest.mark.parametrize("logvar", [-600.0, 300.0])
+@pytest.mark.parametrize("mu", [0.0, 1e30])
+def test_multivariate_stays_finite_far_outside(df, logvar, mu):
+    parameters = torch.tensor([[mu] * 4, [logvar] * 4], dtype=F64, requires_grad=True)
+    value = kl_multivariate_t(*parameters, df)
+    value.backward()
+    assert torch.isfinite(value)
+    assert torch.isfinite(parameters.grad).all()
+
+
+def test_multivariate_broadcasts_and_reduces_the_last_axis_alone():
+    mu = torch.linspace(-3, 3, 24, dtype=F64).reshape(2, 3, 4)
+    logvar = tensor(-1.0, 0.0, 0.5, 1.0)
+    value = kl_multivariate_t(mu, logvar, 5.0)
+    single = [joint_quad_kl(row, np.exp(logvar.numpy() / 2), 5.0) for row in mu.numpy()[0]]
+    assert value.shape == (2, 3)
+    np.testing.assert_allclose(value[0], single, rtol=0, atol=1e-7)
+    assert kl_multivariate_t(mu[:0], logvar, 5.0).shape == (0, 3)

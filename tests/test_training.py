@@ -3,10 +3,11 @@ import math
 import pytest
 import torch
 
-from vaefill.distributions import Bernoulli
+from vaefill.divergences import exact_kl
 from vaefill.elbo import elbo
 from vaefill.errors import InputError
-from vaefill.training import Epoch, fit
+from vaefill.likelihoods import Bernoulli
+from vaefill.training import SCHEDULES, Epoch, fit
 from vaefill.vae import VAE
 
 FAMILIES = [("gauss", None), ("t", 5.0)]
@@ -88,13 +89,15 @@ def test_same_seed_gives_the_same_bytes(digits, family, df):
 
 
 @pytest.mark.parametrize(("family", "df"), FAMILIES)
+@pytest.mark.parametrize("schedule", SCHEDULES)
 @pytest.mark.parametrize("stop", [1, 3])
-def test_resumed_run_is_bit_identical(digits, family, df, stop):
-    memory = Memory()
+def test_resumed_run_is_bit_identical(digits, family, df, schedule, stop):
+    memory, settings = Memory(), {"schedule": schedule, "warmup": 0.4, "kl": "quadrature"}
     whole = make(family, df)
-    history = train(whole, digits, checkpoint=memory)
+    history = train(whole, digits, checkpoint=memory, **settings)
     resumed = make(family, df)
-    assert train(resumed, digits, checkpoint=Memory(memory.states[stop - 1])) == history
+    state = Memory(memory.states[stop - 1])
+    assert train(resumed, digits, checkpoint=state, **settings) == history
     assert torch.equal(weights(resumed), weights(whole))
 
 
@@ -105,6 +108,110 @@ def test_batches_of_unequal_size_count_by_their_images(digits):
         for size in (50, 16)
     ]
     assert losses[0] == pytest.approx(losses[1], rel=1e-5)
+
+
+def rates(schedule: str, *, steps: int, **settings) -> list[float]:
+    weight = torch.nn.Parameter(torch.zeros(1))
+    optimizer = torch.optim.Adam([weight], lr=settings["lr"])
+    scheduler = SCHEDULES[schedule](optimizer, steps=steps, **settings)
+    seen = []
+    for _ in range(steps):
+        seen.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        scheduler.step()
+    assert optimizer.param_groups[0]["betas"] == (0.9, 0.999)
+    return seen
+
+
+def test_constant_keeps_the_rate():
+    assert rates("constant", lr=0.3, steps=7, warmup=0.2) == [0.3] * 7
+
+
+def test_one_cycle_by_hand():
+    # 21 steps, the peak at the end of the first 0.2 * 21: at step 3.2, between two steps.
+    lr, steps, warmup = 0.3, 21, 0.2
+    peak, last, start, end = warmup * steps - 1, steps - 1, lr / 25, lr / 25e4
+
+    def cosine(low, high, share):
+        return low + (high - low) * (1 - math.cos(math.pi * share)) / 2
+
+    expected = [
+        cosine(start, lr, step / peak)
+        if step <= peak
+        else cosine(end, lr, (last - step) / (last - peak))
+        for step in range(steps)
+    ]
+    seen = rates("one_cycle", lr=lr, steps=steps, warmup=warmup)
+    assert seen == pytest.approx(expected)
+    assert seen[0] == pytest.approx(lr / 25)
+    assert seen[-1] < 1e-5 * lr
+    # With a whole number of steps in the warmup one of them has the peak itself.
+    assert rates("one_cycle", lr=lr, steps=20, warmup=0.2)[3] == pytest.approx(lr)
+
+
+@pytest.mark.parametrize("schedule", SCHEDULES)
+def test_training_follows_the_schedule(digits, schedule):
+    memory = Memory()
+    train(make("gauss", None), digits, schedule=schedule, warmup=0.4, checkpoint=memory)
+    per_epoch, epochs = 4, 4  # 50 images in batches of 16
+    expected = rates(schedule, lr=0.01, steps=per_epoch * epochs, warmup=0.4)
+    for epoch, state in enumerate(memory.states[:-1], start=1):
+        (group,) = state["optimizer"]["param_groups"]
+        assert group["lr"] == pytest.approx(expected[per_epoch * epoch])
+
+
+def test_unknown_schedule_is_refused(digits):
+    expected = r"schedule = 'cosine': must be one of constant, one_cycle"
+    with pytest.raises(InputError, match=expected):
+        train(make("gauss", None), digits, schedule="cosine")
+
+
+def gradients(vae: VAE) -> torch.Tensor:
+    return torch.cat([parameter.grad.flatten() for parameter in vae.parameters()])
+
+
+@pytest.mark.parametrize("kl", ["monte_carlo", "quadrature"])
+@pytest.mark.parametrize("kl_weight", [0.0, 0.25, 1.0])
+def test_one_step_by_hand(digits, kl, kl_weight):
+    vae = make("t", 5.0)
+    generator = torch.Generator().manual_seed(1)
+    order = torch.randperm(50, generator=generator)
+    bound = elbo(vae, digits[:50][order], generator, kl=kl)
+    parts = []
+    for term in (-bound.reconstruction.mean(), bound.kl.mean()):
+        vae.zero_grad()
+        term.backward(retain_graph=True)
+        zeros = [torch.zeros_like(p) if p.grad is None else p.grad for p in vae.parameters()]
+        parts.append(torch.cat([grad.flatten().clone() for grad in zeros]))
+    fitted = make("t", 5.0)
+    settings = {"epochs": 1, "batch_size": 50, "kl": kl, "kl_weight": kl_weight}
+    (row,) = train(fitted, digits, **settings)
+    torch.testing.assert_close(gradients(fitted), parts[0] + kl_weight * parts[1])
+    # The history is that of the ELBO, whatever the weight.
+    assert row.train_reconstruction == pytest.approx(-bound.reconstruction.mean().item())
+    assert row.train_kl == pytest.approx(bound.kl.mean().item(), abs=1e-6)
+    assert row.train_loss == pytest.approx(row.train_reconstruction + row.train_kl)
+
+
+def test_validation_by_quadrature_has_the_exact_kl_of_the_last_weights(digits):
+    vae = make("t", 5.0)
+    row = train(vae, digits, kl="quadrature")[-1]
+    posterior = vae.posterior(digits[50:])
+    assert row.valid_kl == pytest.approx(exact_kl(posterior, vae.prior).mean().item())
+
+
+def test_without_weight_the_kl_grows_freely(digits):
+    free, governed = (
+        train(make("gauss", None), digits, epochs=10, kl_weight=kl_weight)[-1]
+        for kl_weight in (0.0, 1.0)
+    )
+    assert free.train_kl > 2 * governed.train_kl
+    assert free.train_reconstruction < governed.train_reconstruction
+
+
+def test_unknown_kl_is_refused(digits):
+    with pytest.raises(InputError, match=r"kl = 'exact': must be one of monte_carlo, quadrature"):
+        train(make("t", 5.0), digits, kl="exact")
 
 
 def test_progress_sees_every_epoch(digits):
