@@ -17,6 +17,7 @@ from tqdm import tqdm
 from vaefill import storage
 from vaefill.checkpoint import checkpointed, run_key
 from vaefill.devices import Device, environment, pick_device
+from vaefill.divergences import exact_kl
 from vaefill.errors import InputError
 from vaefill.pipeline import Params, parse_paths, positive, read_params, run
 from vaefill.training import Epoch, fit
@@ -109,6 +110,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         **params["model"],
         generator=torch.Generator().manual_seed(init_seed),
     ).to(device)
+    exact_kl(vae.prior, vae.prior)  # what evaluation would refuse is refused before training
     key = run_key({**params, **recipe, "family": args.model, "seed": args.seed}, args.split)
     checkpoints = f"{os.environ.get('DVC_ROOT', '.')}/.checkpoints"
     with (

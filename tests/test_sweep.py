@@ -95,7 +95,8 @@ def test_tracked_plan_holds_what_the_questions_need():
         1,
         1,
     ]
-    assert len(plan.experiments) == 16
+    assert {e.kl for e in plan.experiments} == {None, "monte_carlo", "quadrature"}
+    assert {e.joint for e in plan.experiments} == {None, "product", "multivariate"}
     assert plan.recipe in YAML(typ="safe", pure=True).load(ROOT / "params.yaml")["train"]
 
 
@@ -175,9 +176,9 @@ def test_the_table_comes_back_and_its_order_is_its_own(tmp_path):
     save_runs(tmp_path / "b.csv", dict(reversed(runs.items())))
     assert (tmp_path / "a.csv").read_bytes() == (tmp_path / "b.csv").read_bytes()
     first, second, *_, last = (tmp_path / "a.csv").read_text().splitlines()
-    assert first == "dataset,recipe,model,df,joint,kl,likelihood,kl_weight,seed,metric,value"
-    assert second == "mnist,converged,gauss,,,,bernoulli,1,2,active,9"
-    assert last == "mnist,converged,t,inf,product,monte_carlo,bernoulli,1,10,elbo,-110"
+    assert first == "dataset,recipe,model,df,joint,kl,likelihood,kl_weight,seed,params,metric,value"
+    assert second == "mnist,converged,gauss,,,,bernoulli,1,2,,active,9"
+    assert last == "mnist,converged,t,inf,product,monte_carlo,bernoulli,1,10,,elbo,-110"
 
 
 def test_a_broken_table_is_refused_by_its_line(tmp_path):
@@ -383,21 +384,36 @@ def test_a_gaussian_result_does_not_depend_on_df(project, queue):
     assert project.table() == {"gauss-s0": -1}
 
 
+def rows_of(*experiments, params, **options):
+    """Rows as `collect` writes them where `params` are what they are."""
+    runs = runs_of(*experiments, **options)
+    return {tool.identify(run, params): values for run, values in runs.items()}
+
+
 def test_rows_of_the_plan_stay_until_something_newer_comes(project, queue):
     project.experiment("gauss-s0", "gauss-0", -1, {})
-    project.experiment("t-df3-s1", "t-1", -2, {"df": 3, "split": {"seed": 9}})
-    seen = runs_of(GAUSS, T._replace(df=3.0), T._replace(df=4.0))
-    save_runs(project.root / "reports" / "sweep.csv", seen | runs_of(GAUSS, dataset="digits"))
+    t = T._replace(df=3.0)
+    seen = rows_of(GAUSS, t, T._replace(df=4.0), params=ALL, seeds=(0,))
+    seen |= rows_of(t, params=ALL | {"split": {"seed": 9}}, seeds=(1,))
+    seen |= rows_of(GAUSS, params=ALL | {"dataset": "digits"}, dataset="digits")
+    save_runs(project.root / "reports" / "sweep.csv", seen)
     tool.main(["--collect-only"])
     found = load_runs(project.root / "reports" / "sweep.csv")
-    # df = 4 is not planned; t-df3-s1 was run here with other params.
+    # df = 4 is not planned; t-df3-s1 is of other params.
     assert {(run.dataset, run.name): values["elbo"] for run, values in found.items()} == {
         ("digits", "gauss-s0"): -100,
         ("digits", "gauss-s1"): -101,
         ("mnist", "gauss-s0"): -1,
-        ("mnist", "gauss-s1"): -101,
         ("mnist", "t-df3-s0"): -100,
     }
+
+
+def test_a_row_of_these_params_needs_no_experiment(project, queue):
+    changed = ALL | {"split": {"seed": 9}}
+    seen = rows_of(GAUSS, params=ALL) | rows_of(T._replace(df=3.0), params=changed)
+    save_runs(project.root / "reports" / "sweep.csv", seen)
+    tool.main(["--queue-only"])
+    assert list(queue.queued()) == ["t-df3-s0", "t-df3-s1", "t-dfinf-s0", "t-dfinf-s1"]
 
 
 def test_what_ends_while_the_queue_is_read_is_not_queued_again(project, queue, monkeypatch):

@@ -34,8 +34,14 @@ PARAMS = SweepParams(
     kl_weight=1.0,
     seeds=[0, 1, 2, 3],
 )
-PLAN = load_plan(ROOT / "sweep.yaml", PARAMS)
-GAUSS, T = PLAN.defaults.gaussian, PLAN.defaults
+TRACKED = load_plan(ROOT / "sweep.yaml", PARAMS)
+GAUSS, T = TRACKED.defaults.gaussian, TRACKED.defaults
+VARIANTS = [
+    T._replace(df=df, **{field: value})
+    for field, value in (("kl", "quadrature"), ("joint", "multivariate"))
+    for df in (5.0, 21.0)
+]
+PLAN = TRACKED._replace(experiments=tuple(dict.fromkeys([*TRACKED.experiments, *VARIANTS])))
 LEVELS = {"mse": 0.02, "ssim_global": 0.8, "ssim": 0.7}
 PROBABILITIES = (0.001, 0.05, 0.5, 0.95, 0.999)
 

@@ -1,12 +1,13 @@
 """Run the plan of ``sweep.yaml`` by DVC's queue, and collect what came out.
 
-``python -m tools.sweep`` queues an experiment for every planned run that has none with the
-params as they are, starts workers, waits, and writes ``reports/sweep.csv``. In the working tree
-nothing changes but that table and what `dvc repro mask` makes. Stopped, it goes on where it was
-when started again.
+``python -m tools.sweep`` queues an experiment for every planned run that has no result with the
+params as they are, neither in the table nor among the experiments of this clone, starts workers,
+waits, and writes ``reports/sweep.csv``. In the working tree nothing changes but that table and
+what `dvc repro mask` makes. Stopped, it goes on where it was when started again.
 """
 
 import argparse
+import hashlib
 import json
 import os
 import re
@@ -37,7 +38,7 @@ PARAMS, PLAN, TABLE = "params.yaml", "sweep.yaml", "reports/sweep.csv"
 IRRELEVANT = {"seeds", "recipes", "compare", "device"}
 DVC = (sys.executable, "-m", "dvc")
 DONE = {"Success", "Failed"}
-POLL = 5.0  # seconds between two looks at the queue
+POLL = 15.0  # seconds between two looks at the queue, each of which takes one or two
 PATIENCE = 3  # looks in a row without any worker, before it counts as gone
 
 
@@ -61,7 +62,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             f"{', '.join(params['train'])}"
         )
     planned = [
-        Run(checked.dataset, plan.recipe, experiment, seed)
+        identify(Run(checked.dataset, plan.recipe, experiment, seed), params)
         for experiment in plan.experiments
         for seed in dict.fromkeys(checked.seeds)
     ]
@@ -76,9 +77,10 @@ def main(argv: Sequence[str] | None = None) -> None:
 def queue(planned: Sequence[Run], params: Mapping[str, Any]) -> None:
     """Queue what neither has a result nor waits already."""
     states, _ = tasks()  # first: what ends meanwhile has a result by then
-    found = results(planned, params)
-    due = [r for r in planned if r not in found and states.get(r.name, "Failed") in DONE]
-    print(f"{len(planned)} runs are planned, {len(found)} have a result, {len(due)} to queue")
+    found = load_runs(TABLE) | results(planned, params)
+    lacking = [run for run in planned if run not in found]
+    due = [run for run in lacking if states.get(run.name, "Failed") in DONE]
+    print(f"{len(planned)} runs are planned, {len(lacking)} have no result, {len(due)} to queue")
     if not due:
         return
     # What all have in common, once and here: it fails early, and workers do not race for it.
@@ -160,26 +162,26 @@ def tasks() -> tuple[dict[str, str], int]:
 
 def collect(planned: Sequence[Run], params: Mapping[str, Any]) -> None:
     """Write the table: what is new, and what it had of the plan already."""
-    found, experiments = results(planned, params), references()
-    # What has experiments here, but none with these params, has rows of other params.
-    other = {run for run in planned if run not in found and run.name in experiments}
     plan = {(run.recipe, run.experiment) for run in planned}
+    current = {run._replace(params="") for run in planned}
     kept = {
         run: values
         for run, values in load_runs(TABLE).items()
-        if (run.recipe, run.experiment) in plan and run not in other
+        if (run.recipe, run.experiment) in plan
+        and (run in planned or run._replace(params="") not in current)  # not of other params
     }
-    table = kept | found
+    table = kept | results(planned, params)
     save_runs(TABLE, table)
     missing = [run for run in planned if run not in table]
     print(f"{TABLE}: {len(planned) - len(missing)} of {len(planned)} planned runs")
-    states = tasks()[0] if missing else {}
+    states, experiments = tasks()[0] if missing else {}, references()
     for run in missing:
         state = states.get(run.name, "not run")
         if state == "Failed":
             reason = f"failed; `dvc queue logs {run.name}` shows why"
         else:
-            reason = "run, but with other params or code" if run in other else state.lower()
+            other = run.name in experiments
+            reason = "run, but with other params or code" if other else state.lower()
         print(f"  {run.name}: {reason}")
 
 
@@ -199,6 +201,13 @@ def results(planned: Sequence[Run], params: Mapping[str, Any]) -> dict[Run, dict
             except InputError:  # of other code
                 continue
     return found
+
+
+def identify(run: Run, params: Mapping[str, Any]) -> Run:
+    """Give `run` the digest of the params that it has when all else is as in `params`."""
+    kept = relevant({**params, **run.experiment.settings}, run)
+    digest = hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()
+    return run._replace(params=digest[:12])
 
 
 def relevant(params: Mapping[str, Any], run: Run) -> dict[str, Any]:

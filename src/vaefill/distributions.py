@@ -155,7 +155,8 @@ class MultivariateT:
     def rsample(self, generator: torch.Generator, sample_shape: Sequence[int] = ()) -> Tensor:
         """Draw z = mu + sigma eps, differentiable in mu and logvar.
 
-        A generator in the same state gives the draws of `Normal.rsample`, moved outwards.
+        A generator in the same state gives the signs of `Normal.rsample`, and its very draws at
+        ``df = inf``.
 
         Parameters
         ----------

@@ -119,12 +119,25 @@ class Plan(NamedTuple):
 
 
 class Run(NamedTuple):
-    """What a row of ``sweep.csv`` is a result of."""
+    """What a row of ``sweep.csv`` is a result of.
+
+    Attributes
+    ----------
+    dataset, recipe : str
+        As in ``params.yaml``.
+    experiment : Experiment
+        What was varied.
+    seed : int
+        Of the training.
+    params : str
+        Digest of all params that decide the result: runs of others are other runs.
+    """
 
     dataset: str
     recipe: str
     experiment: Experiment
     seed: int
+    params: str = ""
 
     @property
     def name(self) -> str:
@@ -132,7 +145,7 @@ class Run(NamedTuple):
         return self.experiment.name(self.seed)
 
 
-COLUMNS = ("dataset", "recipe", *Experiment._fields, "seed", "metric", "value")
+COLUMNS = ("dataset", "recipe", *Experiment._fields, "seed", "params", "metric", "value")
 Values = Mapping[str, float]
 
 
@@ -237,7 +250,7 @@ def _rows(runs: Mapping[Run, Values]) -> Iterator[list[int | float | str]]:
     for run in sorted(runs):
         names = ["" if value is None else value for value in run.experiment]
         for metric, value in sorted(runs[run].items()):
-            yield [run.dataset, run.recipe, *names, run.seed, metric, float(value)]
+            yield [run.dataset, run.recipe, *names, run.seed, run.params, metric, float(value)]
 
 
 def load_runs(path: str | Path) -> dict[Run, dict[str, float]]:
@@ -256,7 +269,7 @@ def load_runs(path: str | Path) -> dict[Run, dict[str, float]]:
             )
             df, weight = float(row["df"]) if row["df"] else None, float(row["kl_weight"])
             experiment = Experiment(model, df, joint or None, kl or None, likelihood, weight)
-            run = Run(row["dataset"], row["recipe"], experiment, int(row["seed"]))
+            run = Run(row["dataset"], row["recipe"], experiment, int(row["seed"]), row["params"])
             runs.setdefault(run, {})[row["metric"]] = float(row["value"])
         except (KeyError, ValueError) as error:
             raise InputError(

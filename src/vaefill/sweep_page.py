@@ -173,7 +173,9 @@ def _verdicts(looks: Sequence[Look]) -> str:
     for word in (*DIRECTIONS, "no difference found", "cannot be told"):
         places = groups.get(word, [])
         if several and len(places) == len(looks) and word not in DIRECTIONS:
-            texts.append(f"{word} in any of {len(looks)} comparisons")
+            shared = {look.place for look in looks}
+            where = f" at {shared.pop()}" if len(shared) == 1 and any(shared) else ""
+            texts.append(f"{word} in any of {len(looks)} comparisons{where}")
         elif places:
             texts.append(f"{word}{':' if several else ' at'} {', '.join(places)}")
     return "; ".join(texts)
