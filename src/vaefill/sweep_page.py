@@ -187,8 +187,8 @@ def _control(looks: Sequence[Look]) -> str:
         return "the very same numbers"
     if any(look.verdict in DIRECTIONS for look in looks):
         return (
-            f"{_verdicts(looks)}. The two differ in how training computes the KL alone: its noise "
-            "makes differences of this size"
+            f"{_verdicts(looks)}. The two differ in how training computes the KL alone: the noise "
+            "of that, or chance, makes differences of this size"
         )
     return _verdicts(looks)
 
