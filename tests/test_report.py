@@ -633,17 +633,19 @@ def test_findings_from_elsewhere_stand_in_the_conclusion(project):
 
 def test_the_sweep_is_read_for_this_dataset_alone(project):
     sweep = project / "reports" / "sweep.csv"
-    assert sweep_findings(sweep, Path("sweep.yaml")) == []
-    plan = load_plan("sweep.yaml", read_params(SweepParams))
+    params = read_params(SweepParams)
+    plan = load_plan("sweep.yaml", params)
+    assert sweep_findings(sweep, Path("sweep.yaml"), params) == []
     runs = {
         Run("digits", "converged", experiment, seed): read_metrics(metrics)
         for seed, metrics in zip(SEEDS, metrics_of(project / "reports", "slides", "t"), strict=True)
         for experiment in plan.experiments
     }
     save_runs(sweep, runs)
-    assert sweep_findings(sweep, Path("sweep.yaml")) == []
+    assert sweep_findings(sweep, Path("sweep.yaml"), params) == []
     save_runs(sweep, {run._replace(dataset="mnist"): found for run, found in runs.items()})
-    assert any("KL weight" in sentence for sentence in sweep_findings(sweep, Path("sweep.yaml")))
+    found = sweep_findings(sweep, Path("sweep.yaml"), params)
+    assert any("KL weight" in sentence for sentence in found)
 
 
 def test_what_was_run_is_said(text):

@@ -1,0 +1,91 @@
+"""A small copy of the project, to run its pipeline in."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from conftest import ROOT
+from ruamel.yaml import YAML
+
+SMALL = {
+    "dataset": "digits",
+    "seeds": [0],
+    "recipes": ["slides"],
+    "split": {"seed": 123, "test_size": 200, "valid_size": 200},
+    "train": {
+        "slides": {"schedule": "constant", "epochs": 2, "batch_size": 100, "lr": 0.005},
+        "converged": {
+            "schedule": "one_cycle",
+            "epochs": 2,
+            "batch_size": 100,
+            "lr": 0.005,
+            "warmup": 0.1,
+        },
+    },
+    "evaluate": {"seed": 7, "n_draws": 1, "importance": {"images": 20, "n_draws": 5}},
+    "compare": {"seed": 11, "n_resamples": 100, "outliers": 0.05},
+}
+ENV = {
+    **{key: value for key, value in os.environ.items() if key != "VAEFILL_DATA"},
+    "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")]),
+    "OMP_NUM_THREADS": "1",
+    "GIT_AUTHOR_NAME": "a", "GIT_AUTHOR_EMAIL": "a@b", "GIT_COMMITTER_NAME": "a",
+    "GIT_COMMITTER_EMAIL": "a@b",
+}  # fmt: skip
+
+
+def _is_input(name: str) -> bool:
+    """Whether a run starts from this file; the sweep's rows are results of runs of their own."""
+    return name == "reports/sweep.csv" or not (name.startswith("reports/") or name == "dvc.lock")
+
+
+class Project:
+    """A clone of this working tree in a directory of its own."""
+
+    def __init__(self, root: Path, **changes: object) -> None:
+        self.root = root
+        listing = ("git", "-C", ROOT, "ls-files", "--cached", "--others", "--exclude-standard")
+        for name in self.run(*listing).stdout.splitlines():
+            if (ROOT / name).is_file() and _is_input(name):
+                (root / name).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(ROOT / name, root / name)
+        self.params(**SMALL | changes)
+        self.run("git", "init", "-q")
+        self.commit()
+
+    def params(self, **changes: object) -> None:
+        yaml = YAML(typ="safe")
+        params = yaml.load(self.root / "params.yaml")
+        params.update(changes)
+        yaml.dump(params, self.root / "params.yaml")
+
+    def commit(self) -> None:
+        self.run("git", "add", "-A")
+        self.run("git", "commit", "-q", "-m", "state")
+
+    def run(self, *command: object, fails: bool = False) -> subprocess.CompletedProcess[str]:
+        self.root.mkdir(parents=True, exist_ok=True)
+        done = subprocess.run(
+            [str(part) for part in command],
+            cwd=self.root, env=ENV, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        )  # fmt: skip
+        assert (done.returncode != 0) == fails, done.stdout
+        return done
+
+    def dvc(self, *arguments: object, fails: bool = False) -> str:
+        return self.run(sys.executable, "-m", "dvc", *arguments, fails=fails).stdout
+
+    def results(self) -> dict[str, bytes]:
+        """Everything that the pipeline made, by name."""
+        return {
+            path.relative_to(self.root).as_posix(): path.read_bytes()
+            for folder in ("data", "models", "reports")
+            for path in (self.root / folder).rglob("*")
+            if path.is_file() and path.name != ".gitignore"
+        }
+
+
+def stages_run(output: str) -> list[str]:
+    return [line.split("'")[1] for line in output.splitlines() if line.startswith("Running stage")]
