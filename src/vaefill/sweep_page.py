@@ -17,6 +17,7 @@ from vaefill.tables import (
     mean,
     number,
     percent,
+    seed_names,
     verdict_of,
 )
 
@@ -151,7 +152,7 @@ def _looks(
     looks = []
     for place, first, second in pairs:
         seeds = sweep.seeds_of(first, second)
-        some = "" if len(seeds) == len(sweep.seeds) else f" with {_seeds(seeds)} only"
+        some = "" if len(seeds) == len(sweep.seeds) else f" with {seed_names(seeds)} only"
         looks += [
             Look(f"{place}{some}".strip(), metric, compare(*sweep.values(metric, first, second)))
             for metric in metrics
@@ -286,7 +287,7 @@ def render(sweep: Sweep, figures: Collection[str], *, slides: bool) -> str:
     parts = ["# The sweep: how heavy a tail, which t, how much KL", _bullets(sweep, slides=slides)]
     if sweep.runs:
         parts += [
-            f"Dataset `{sweep.dataset}`, recipe `{sweep.plan.recipe}`, {_seeds(sweep.seeds)}."
+            f"Dataset `{sweep.dataset}`, recipe `{sweep.plan.recipe}`, {seed_names(sweep.seeds)}."
             + _INTERVALS * (len(sweep.seeds) > 1),
             *_section(sweep, figures, slides=slides),
             "## Every experiment",
@@ -445,7 +446,7 @@ def _missing(sweep: Sweep) -> str:
     if not sweep.missing:
         return "None: every experiment of the plan has a result with every seed."
     lines = [
-        f"- {_label(e)}: {_seeds(seeds)} ({', '.join(f'`{e.name(seed)}`' for seed in seeds)})"
+        f"- {_label(e)}: {seed_names(seeds)} ({', '.join(f'`{e.name(seed)}`' for seed in seeds)})"
         for e, seeds in sweep.missing.items()
     ]
     note = "Comparisons use the seeds that both sides have."
@@ -470,10 +471,6 @@ def _label(experiment: Experiment) -> str:
         if key not in ("df", "kl_weight") and value not in ("product", "monte_carlo", "bernoulli")
     ]
     return ", ".join(parts + [f"β = {experiment.kl_weight:g}"] * (experiment.kl_weight != 1))
-
-
-def _seeds(seeds: Sequence[int]) -> str:
-    return f"seed{'s' if len(seeds) > 1 else ''} {', '.join(map(str, seeds))}"
 
 
 def _upper(text: str) -> str:
