@@ -12,16 +12,15 @@ os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
 import numpy as np
 import torch
 from pydantic import AfterValidator, Field
-from tqdm import tqdm
 
 from vaefill import storage
-from vaefill.checkpoint import checkpointed, run_key
-from vaefill.devices import Device, environment, pick_device
+from vaefill.checkpoint import run_key
+from vaefill.devices import Device, pick_device
 from vaefill.divergences import exact_kl
 from vaefill.errors import InputError
 from vaefill.pipeline import Params, parse_paths, positive, read_params, run
-from vaefill.training import Epoch, fit
-from vaefill.vae import VAE, save_vae
+from vaefill.session import train as train_run
+from vaefill.vae import VAE
 
 Count = Annotated[int, Field(ge=1)]
 
@@ -111,32 +110,18 @@ def main(argv: Sequence[str] | None = None) -> None:
         generator=torch.Generator().manual_seed(init_seed),
     ).to(device)
     exact_kl(vae.prior, vae.prior)  # what evaluation would refuse is refused before training
-    key = run_key({**params, **recipe, "family": args.model, "seed": args.seed}, args.split)
-    checkpoints = f"{os.environ.get('DVC_ROOT', '.')}/.checkpoints"
-    with (
-        checkpointed(checkpoints, key) as checkpoint,
-        tqdm(total=recipe["epochs"], unit="epoch", mininterval=2) as bar,
-    ):
-
-        def show(row: Epoch) -> None:
-            bar.set_postfix_str(f"loss {row.train_loss:.2f}, valid {row.valid_loss:.2f}", False)
-            bar.update(row.epoch - bar.n)
-
-        history = fit(
-            vae,
-            train,
-            valid,
-            **recipe,
-            **{key: params[key] for key in ("kl", "kl_weight") if key in params},
-            generator=torch.Generator(device).manual_seed(training_seed),
-            checkpoint=checkpoint,
-            progress=show,
-        )
-        save_vae(args.out, vae)
-        storage.save_table(args.history, Epoch._fields, history)
-        storage.save_json(
-            args.summary, {**history[-1]._asdict(), "environment": environment(device)}
-        )
+    train_run(
+        vae,
+        train,
+        valid,
+        key=run_key({**params, **recipe, "family": args.model, "seed": args.seed}, args.split),
+        generator=torch.Generator(device).manual_seed(training_seed),
+        out=args.out,
+        history=args.history,
+        summary=args.summary,
+        **recipe,
+        **{key: params[key] for key in ("kl", "kl_weight") if key in params},
+    )
 
 
 def _recipe(name: str, recipes: dict[str, dict[str, Any]]) -> dict[str, Any]:

@@ -27,8 +27,8 @@ class Likelihood(Protocol):
         """Expected pixel, in [0, 1]."""
         ...
 
-    def log_prob(self, x: Tensor) -> Tensor:
-        """Log density of images, summed over pixels."""
+    def log_prob(self, x: Tensor, where: Tensor | None = None) -> Tensor:
+        """Log density of images, summed over pixels, or over those that are True in `where`."""
         ...
 
 
@@ -52,10 +52,14 @@ class Bernoulli:
         """Expected pixel, in [0, 1]."""
         return torch.sigmoid(self.logits)
 
-    def log_prob(self, x: Tensor) -> Tensor:
-        """Sum over pixels of x ln p + (1 - x) ln (1 - p); `x` is data and gets no gradient."""
+    def log_prob(self, x: Tensor, where: Tensor | None = None) -> Tensor:
+        """Sum over pixels of x ln p + (1 - x) ln (1 - p); `x` is data and gets no gradient.
+
+        With `where`, a bool Tensor of the shape of `x`, over the pixels that are True in it
+        alone; what `x` holds in the others does not matter.
+        """
         value: Tensor = _NaturalLogProb.apply(  # type: ignore[no-untyped-call]
-            self.logits, x, softplus, torch.sigmoid
+            self.logits, x, where, softplus, torch.sigmoid
         )
         return value
 
@@ -84,10 +88,14 @@ class ContinuousBernoulli:
         """Expected pixel, in (0, 1)."""
         return _grey_mean(self.logits)
 
-    def log_prob(self, x: Tensor) -> Tensor:
-        """Sum over pixels of the log density; `x` is data and gets no gradient."""
+    def log_prob(self, x: Tensor, where: Tensor | None = None) -> Tensor:
+        """Sum over pixels of the log density; `x` is data and gets no gradient.
+
+        With `where`, a bool Tensor of the shape of `x`, over the pixels that are True in it
+        alone; what `x` holds in the others does not matter.
+        """
         value: Tensor = _NaturalLogProb.apply(  # type: ignore[no-untyped-call]
-            self.logits, x, _grey_log_normalizer, _grey_mean
+            self.logits, x, where, _grey_log_normalizer, _grey_mean
         )
         return value
 
@@ -120,14 +128,18 @@ class _NaturalLogProb(torch.autograd.Function):
         ctx: Any,
         logits: Tensor,
         x: Tensor,
+        where: Tensor | None,
         log_normalizer: Callable[[Tensor], Tensor],
         mean: Callable[[Tensor], Tensor],
     ) -> Tensor:
-        ctx.save_for_backward(x - mean(logits))
-        return (x * logits).sub_(log_normalizer(logits)).sum(-1)
+        values = (x * logits).sub_(log_normalizer(logits))
+        if ctx.needs_input_grad[0]:
+            residual = x - mean(logits)
+            ctx.save_for_backward(residual if where is None else residual.where(where, 0))
+        return (values if where is None else values.where(where, 0)).sum(-1)
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None, None]:
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None, None, None]:
         (residual,) = ctx.saved_tensors
-        return residual * grad.unsqueeze(-1), None, None, None
+        return residual * grad.unsqueeze(-1), None, None, None, None

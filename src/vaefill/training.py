@@ -13,16 +13,16 @@ References
 
 import math
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple, Protocol
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler, OneCycleLR
 
-from vaefill.elbo import elbo
+from vaefill.elbo import Elbo, elbo
 from vaefill.errors import InputError
-from vaefill.vae import VAE
 
 
 class Epoch(NamedTuple):
@@ -70,7 +70,7 @@ class Checkpoint(Protocol):
 
 
 def fit(
-    vae: VAE,
+    vae: nn.Module,
     train: Tensor,
     valid: Tensor,
     *,
@@ -81,6 +81,7 @@ def fit(
     warmup: float = 0.1,
     kl: str = "monte_carlo",
     kl_weight: float = 1.0,
+    bound: Callable[..., Elbo] = elbo,
     generator: torch.Generator,
     checkpoint: Checkpoint | None = None,
     progress: Callable[[Epoch], None] | None = None,
@@ -93,7 +94,7 @@ def fit(
 
     Parameters
     ----------
-    vae : VAE
+    vae : nn.Module
         Trained in place.
     train, valid : Tensor of shape (n, pixels)
         Images in [0, 1], on the model's device; the last batch may be smaller.
@@ -111,6 +112,8 @@ def fit(
         How the KL is computed, see `vaefill.elbo.elbo`.
     kl_weight : float, default=1
         :math:`\beta` of [2]_, 0 or above. The history's terms stay unweighted.
+    bound : callable, default=elbo
+        The terms of the objective per image: ``bound(vae, x, generator, kl=kl)``.
     generator : torch.Generator
         Source of data order and draws, on the model's device.
     checkpoint : Checkpoint, optional
@@ -150,15 +153,17 @@ def fit(
         order = torch.randperm(len(train), generator=generator, device=train.device)
         terms = []
         for batch in order.split(batch_size):
-            bound = elbo(vae, train.index_select(0, batch), generator, kl=kl)
-            reconstruction, divergence = -bound.reconstruction.mean(), bound.kl.mean()
+            value = bound(vae, train.index_select(0, batch), generator, kl=kl)
+            reconstruction, divergence = -value.reconstruction.mean(), value.kl.mean()
             optimizer.zero_grad()
             (reconstruction + kl_weight * divergence).backward()
             optimizer.step()
             scheduler.step()
             terms.append(torch.stack([reconstruction.detach(), divergence.detach()]))
         train_terms = _mean_terms(terms, order.split(batch_size), f"epoch {epoch}")
-        valid_terms = _validate(vae, valid, batch_size, kl, valid_state, f"epoch {epoch}")
+        valid_terms = _validate(
+            partial(bound, vae, kl=kl), valid, batch_size, valid_state, f"epoch {epoch}"
+        )
         history.append(Epoch(epoch, sum(train_terms), *train_terms, sum(valid_terms), *valid_terms))
         if checkpoint:
             checkpoint.save(
@@ -178,15 +183,19 @@ def fit(
 
 @torch.no_grad()
 def _validate(
-    vae: VAE, valid: Tensor, batch_size: int, kl: str, state: Tensor, where: str
+    bound: Callable[[Tensor, torch.Generator], Elbo],
+    valid: Tensor,
+    batch_size: int,
+    state: Tensor,
+    where: str,
 ) -> tuple[float, float]:
     generator = torch.Generator(valid.device)
     generator.set_state(state)
     batches = valid.split(batch_size)
     terms = []
     for x in batches:
-        bound = elbo(vae, x, generator, kl=kl)
-        terms.append(torch.stack([-bound.reconstruction.mean(), bound.kl.mean()]))
+        value = bound(x, generator)
+        terms.append(torch.stack([-value.reconstruction.mean(), value.kl.mean()]))
     return _mean_terms(terms, batches, f"{where}, validation")
 
 

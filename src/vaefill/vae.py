@@ -10,7 +10,7 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import safetensors
 import safetensors.torch
@@ -44,7 +44,7 @@ def _gauss(df: float | None, joint: str | None) -> Family:
 def _student(df: float | None, joint: str | None) -> Family:
     if df is None or math.isnan(df) or df <= 0:
         raise InputError(f"df = {df}: degrees of freedom are a number above 0")
-    return partial(JOINTS[_one_of("joint", joint or "product", JOINTS)], df=df)
+    return partial(JOINTS[one_of("joint", joint or "product", JOINTS)], df=df)
 
 
 FAMILIES: dict[str, Callable[[float | None, str | None], Family]] = {
@@ -53,7 +53,8 @@ FAMILIES: dict[str, Callable[[float | None, str | None], Family]] = {
 }
 
 
-def _one_of(name: str, value: str, choices: Iterable[str]) -> str:
+def one_of(name: str, value: str, choices: Iterable[str]) -> str:
+    """Return `value` if it is one of `choices`; refuse it by name otherwise."""
     if value not in choices:
         raise InputError(f"{name} = {value!r}: must be one of {', '.join(choices)}")
     return value
@@ -112,8 +113,8 @@ class VAE(nn.Module):
         generator: torch.Generator,
     ) -> None:
         super().__init__()
-        self.family = FAMILIES[_one_of("family", family, FAMILIES)](df, joint)
-        self._likelihood = LIKELIHOODS[_one_of("likelihood", likelihood, LIKELIHOODS)]
+        self.family = FAMILIES[one_of("family", family, FAMILIES)](df, joint)
+        self._likelihood = LIKELIHOODS[one_of("likelihood", likelihood, LIKELIHOODS)]
         self.encoder = Encoder(pixels, hidden, latent, generator)
         self.decoder = Decoder(latent, hidden, pixels, generator)
         self.register_buffer("_origin", torch.zeros(latent), persistent=False)
@@ -141,18 +142,41 @@ class VAE(nn.Module):
         return self._likelihood(self.decoder(z))
 
 
-def save_vae(path: str | Path, vae: VAE) -> None:
-    """Write architecture and weights as one safetensors file, whole or not at all."""
+M = TypeVar("M", bound=nn.Module)
+
+
+def save_vae(path: str | Path, vae: nn.Module) -> None:
+    """Write architecture and weights as one safetensors file, whole or not at all.
+
+    The model's ``architecture`` holds the arguments that make it anew.
+    """
     # One metadata key: safetensors keeps several in no fixed order, and bytes would differ.
     # JSON has no infinity: df travels as text.
-    architecture = {**vae.architecture, "df": str(vae.architecture["df"])}
+    arguments: Any = vae.architecture
+    architecture = {**arguments, "df": str(arguments["df"])}
     weights = {name: tensor.cpu() for name, tensor in vae.state_dict().items()}
     metadata = {"architecture": json.dumps(architecture, sort_keys=True)}
     write_bytes(path, safetensors.torch.save(weights, metadata))
 
 
 def load_vae(path: str | Path, *, device: str | torch.device = "cpu") -> VAE:
+    """Read a `VAE` that `save_vae` wrote, see `load_model`."""
+    return load_model(path, VAE, device=device)
+
+
+def load_model(
+    path: str | Path, build: Callable[..., M], *, device: str | torch.device = "cpu"
+) -> M:
     """Read what `save_vae` wrote; nothing in the file is executed.
+
+    Parameters
+    ----------
+    path : path-like
+        The file.
+    build : callable
+        Makes the model from its ``architecture`` and a ``generator``: its class.
+    device : str or torch.device, default="cpu"
+        Where the model is to be.
 
     Raises
     ------
@@ -165,7 +189,7 @@ def load_vae(path: str | Path, *, device: str | torch.device = "cpu") -> VAE:
             architecture: dict[str, Any] = json.loads(file.metadata()["architecture"])
             weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         df = architecture.pop("df")
-        vae = VAE(
+        vae = build(
             **architecture,
             df=None if df == "None" else float(df),
             generator=torch.Generator(),
