@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+import numpy as np
 from pydantic import Field
 
 from vaefill.missingness import draw
@@ -39,8 +40,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Run the stage."""
     args = parse_paths(argv, "--split", "--out")
     section = read_params(MaskParams).mask
-    shape = load_arrays(args.split)["test_images"].shape
-    missing = draw(shape, seed=section.seed, settings=section.model_dump(exclude={"seed"}))
+    images = load_arrays(args.split)["test_images"].astype(np.float32) / 255
+    missing = draw(images, seed=section.seed, settings=section.model_dump(exclude={"seed"}))
     save_arrays(args.out, missing)
 
 
