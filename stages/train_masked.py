@@ -1,0 +1,120 @@
+"""Stages `train_masked_gauss` and `train_masked_t`: train one VAE to fill in what it cannot see."""
+
+import os
+from collections.abc import Sequence
+from functools import partial
+from typing import Annotated, Any, Literal
+
+# cuBLAS reads this when it starts; without it, its sums differ from run to run.
+os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+
+import numpy as np
+import torch
+from pydantic import AfterValidator, Field
+
+from vaefill import storage
+from vaefill.checkpoint import run_key
+from vaefill.conditional import ConditionalVAE, conditional_elbo
+from vaefill.devices import Device, pick_device
+from vaefill.mask_mixture import draw_mixture
+from vaefill.pipeline import Params, parse_paths, positive, read_params, run
+from vaefill.session import train as train_run
+
+Count = Annotated[int, Field(ge=1)]
+Rate = Annotated[float, Field(gt=0, lt=1, allow_inf_nan=False)]
+
+
+class Architecture(Params):
+    """Section `masked.mlp` or `masked.conv`: widths of the layers, and how they are trained."""
+
+    widths: Annotated[list[Count], Field(min_length=2)]
+    latent: Count
+    epochs: Count
+    batch_size: Count
+    lr: Rate
+    mixed_precision: bool
+
+
+class Masked(Params):
+    """Section `masked`."""
+
+    networks: list[Literal["mlp", "conv"]]
+    methods: list[Literal["single_pass", "draws"]]
+    warmup: Rate
+    mixture: dict[str, dict[str, Any]]
+    mlp: Architecture
+    conv: Architecture
+
+
+class MaskedGaussParams(Params):
+    """What `train_masked_gauss` reads."""
+
+    device: Device
+    likelihood: Literal["bernoulli", "continuous_bernoulli"]
+    masked: Masked
+
+
+class MaskedTParams(MaskedGaussParams):
+    """What `train_masked_t` reads."""
+
+    df: Annotated[float, AfterValidator(positive)]
+    joint: Literal["product", "multivariate"]
+    kl: Literal["monte_carlo", "quadrature"]
+
+
+PARAMS: dict[str, type[MaskedGaussParams]] = {"gauss": MaskedGaussParams, "t": MaskedTParams}
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Train, with progress and a checkpoint; write model, history and summary."""
+    args = parse_paths(
+        argv, "--split", "--out", "--history", "--summary",
+        model=tuple(PARAMS), networks=("mlp", "conv"), seed=int,
+    )  # fmt: skip
+    params = read_params(PARAMS[args.model]).model_dump()
+    masked = params["masked"]
+    architecture, mixture = masked[args.networks], masked["mixture"]
+    device = pick_device(params["device"])
+    torch.use_deterministic_algorithms(True)
+    init_seed, training_seed = np.random.SeedSequence(args.seed).generate_state(2).tolist()
+
+    split = storage.load_arrays(args.split)
+    shape = split["train_images"].shape[1:]
+    draw_mixture(1, *shape, parts=mixture, rng=np.random.default_rng(0))  # refused early, or never
+    train, valid = (
+        torch.from_numpy(split[f"{part}_images"]).flatten(1).to(device).float() / 255
+        for part in ("train", "valid")
+    )
+    model = {key: architecture.pop(key) for key in ("widths", "latent")}
+    bound = partial(
+        conditional_elbo, mixture=mixture, mixed_precision=architecture.pop("mixed_precision")
+    )
+    vae = ConditionalVAE(
+        args.model,
+        df=params.get("df"),
+        joint=params.get("joint"),
+        likelihood=params["likelihood"],
+        networks=args.networks,
+        shape=shape,
+        **model,
+        generator=torch.Generator().manual_seed(init_seed),
+    ).to(device)
+    train_run(
+        vae,
+        train,
+        valid,
+        key=run_key({**params, "family": args.model, "seed": args.seed, **vars(args)}, args.split),
+        generator=torch.Generator(device).manual_seed(training_seed),
+        out=args.out,
+        history=args.history,
+        summary=args.summary,
+        schedule="one_cycle",
+        warmup=masked["warmup"],
+        bound=bound,
+        **architecture,
+        **{key: params[key] for key in ("kl",) if key in params},
+    )
+
+
+if __name__ == "__main__":
+    run(main)
