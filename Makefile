@@ -11,7 +11,7 @@ CODE := src stages tools benchmarks tests
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo report sweep test lint check fix bench check-report
+.PHONY: help install demo report sweep test lint check fix bench time check-report
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -51,8 +51,11 @@ fix: $(STAMP) ## Format the code, and mend what can be mended
 bench: $(STAMP) ## Measure speed beside what a user would pick instead
 	python -m benchmarks
 
-check-report: $(STAMP) ## Rebuild the report from tracked files alone; fail if it differs
-	dvc repro --single-item --force report
+time: $(STAMP) ## Measure the imputers' times for the report; nothing else should run
+	python -m benchmarks.imputation
+
+check-report: $(STAMP) ## Rebuild the reports from tracked files alone; fail if they differ
+	dvc repro --single-item --force imputation report
 	git diff --exit-code HEAD -- reports dvc.lock
 
 $(STAMP): pyproject.toml constraints.txt

@@ -6,9 +6,10 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field, ValidationInfo, field_validator
 
-from vaefill import figures, galleries
+from vaefill import figures, galleries, imputation_results
 from vaefill.comparison_figure import comparison
 from vaefill.images import load_images
+from vaefill.imputation_page import section
 from vaefill.pipeline import Params, parse_paths, read_params, run
 from vaefill.report import render
 from vaefill.results import SLIDES_RECIPE, image_score, load_results
@@ -103,10 +104,14 @@ def main(argv: Sequence[str] | None = None) -> None:
         "missing_square": galleries.missing_pixels(image, square, square_filled),
     }
     sentences = sweep_findings(args.sweep, args.plan, params)
-    text = render(results, images, params.model_dump(), sentences)
+    imputers = section(imputation_results.load(reports), targets=params.dataset == "mnist")
+    text = render(results, images, params.model_dump(), sentences, imputers)
+    # A single pass with the slides' models has been scored already.
+    rows = {row[:-1]: row for row in imputation_results.score_rows(reports)}
+    rows |= {row[:-1]: row for row in score_rows(results)}
     for name, figure in drawn.items():
         write_bytes(reports / "figures" / f"{name}.png", to_png(figure))
-    save_table(reports / "scores.csv", SCORE_COLUMNS, score_rows(results))
+    save_table(reports / "scores.csv", SCORE_COLUMNS, sorted(rows.values()))
     save_json(
         reports / "summary.json", {recipe: summarise(runs) for recipe, runs in results.items()}
     )

@@ -9,6 +9,7 @@ from pathlib import Path
 from conftest import ROOT
 from ruamel.yaml import YAML
 
+NETWORKS = {"latent": 2, "epochs": 1, "batch_size": 200, "lr": 0.002, "mixed_precision": False}
 SMALL = {
     "dataset": "digits",
     "seeds": [0],
@@ -25,8 +26,39 @@ SMALL = {
         },
     },
     "evaluate": {"seed": 7, "n_draws": 1, "importance": {"images": 20, "n_draws": 5}},
+    "infer": {
+        "recipe": "slides",
+        "seeds": [0],
+        "methods": ["single_pass", "laplace"],
+        "settings": {"laplace": {"n_proposals": 20, "max_iterations": 3}},
+        "seed": 17,
+        "n_draws": 39,
+        "images": 30,
+        "valid_images": 30,
+    },
+    "masked": {
+        "networks": ["mlp", "conv"],
+        "methods": ["draws"],
+        "warmup": 0.1,
+        "mixture": {"random": {"weight": 1.0, "fraction": [0.1, 0.8]}},
+        "mlp": NETWORKS | {"widths": [16, 8]},
+        "conv": NETWORKS | {"widths": [4, 8]},
+    },
+    "degrade": {
+        "seed": 31,
+        "images": 10,
+        "baselines": ["mean"],
+        "methods": ["single_pass"],
+        "curves": {"square": {"size": [4, 8]}},
+        "others": {"half-top": {"mechanism": "half", "side": "top"}},
+    },
     "compare": {"seed": 11, "n_resamples": 100, "outliers": 0.05},
 }
+INPUTS = (
+    "reports/sweep.csv",
+    "reports/imputation/timings.csv",
+    "reports/imputation/timings.json",
+)
 ENV = {
     **{key: value for key, value in os.environ.items() if key != "VAEFILL_DATA"},
     "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")]),
@@ -37,8 +69,8 @@ ENV = {
 
 
 def _is_input(name: str) -> bool:
-    """Whether a run starts from this file; the sweep's rows are results of runs of their own."""
-    return name == "reports/sweep.csv" or not (name.startswith("reports/") or name == "dvc.lock")
+    """Whether a run starts from this file; some reports are measured or collected elsewhere."""
+    return name in INPUTS or not (name.startswith("reports/") or name == "dvc.lock")
 
 
 class Project:

@@ -46,6 +46,8 @@ def test_copy_has_what_git_would_track_but_no_results(tmp_path, monkeypatch):
         "data/raw.npz": "ignored",
         "reports/report.md": "result",
         "reports/sweep.csv": "input",
+        "reports/imputation/timings.csv": "input",
+        "reports/imputation/scores.csv": "result",
         "dvc.lock": "result",
     }
     for name, text in files.items():
@@ -57,7 +59,8 @@ def test_copy_has_what_git_would_track_but_no_results(tmp_path, monkeypatch):
     (project / "gone.py").unlink()
     demo.copy_tree(copy)
     copied = {p.relative_to(copy).as_posix() for p in copy.rglob("*") if p.is_file()}
-    assert copied == {".gitignore", "stages/a b.py", "new.py", "reports/sweep.csv"}
+    inputs = {"reports/sweep.csv", "reports/imputation/timings.csv"}
+    assert copied == {".gitignore", "stages/a b.py", "new.py", *inputs}
     assert (copy / "stages" / "a b.py").read_text("utf-8") == "tracked"
 
 

@@ -80,8 +80,9 @@ def test_markers_must_be_one_pair_in_order(text):
         readme.replace_block(text, "new")
 
 
-def test_the_library_example_runs(tmp_path, monkeypatch):
-    (code,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text("utf-8"), re.DOTALL)
+def test_the_library_examples_run(tmp_path, monkeypatch):
+    text = (ROOT / "README.md").read_text("utf-8")
+    code = "\n".join(re.findall(r"```python\n(.*?)```", text, re.DOTALL))
     monkeypatch.chdir(tmp_path)
     (path,) = re.findall(r'"(models/.*?)"', code)
     save_vae(path, VAE("t", df=21, generator=torch.Generator()))
@@ -89,6 +90,7 @@ def test_the_library_example_runs(tmp_path, monkeypatch):
     exec(code, names)
     observed = ~names["missing"]
     assert torch.equal(names["filled"][observed], names["images"][observed])
+    assert names["found"].codes.shape == (100, 3, 10)
 
 
 def test_the_commands_exist():

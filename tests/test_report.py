@@ -3,6 +3,7 @@ import re
 import shutil
 from pathlib import Path
 
+import imputation_files
 import numpy as np
 import pytest
 from scipy import stats
@@ -11,6 +12,8 @@ from stages.report import ReportParams, main, sweep_findings
 from tools.readme import result
 from vaefill.errors import InputError
 from vaefill.images import load_images
+from vaefill.imputation_page import section as imputers_section
+from vaefill.imputation_results import load
 from vaefill.pipeline import read_params
 from vaefill.report import render
 from vaefill.reproduction import TOLERANCE, share, spread, times
@@ -147,6 +150,7 @@ def write_project(folder, seeds=SEEDS, *, recipes=RECIPES, dataset="mnist", gain
             gain = (gains or {}).get(recipe, 0.0)
             write_run(folder / "reports", recipe, "t", seed, gain=gain, shown=shown)
     write_images(folder / "reports", seeds, recipes)
+    imputation_files.write(folder / "reports")
 
 
 @pytest.fixture(scope="module")
@@ -192,7 +196,8 @@ def words(project, findings=()):
     params = read_params(ReportParams)
     results = load_results(project / "reports", params.recipes, params.seeds)
     images = load_images(project / "reports" / "images.json", params.recipes, params.seeds)
-    return render(results, images, params.model_dump(), findings)
+    imputers = imputers_section(load(project / "reports"))
+    return render(results, images, params.model_dump(), findings, imputers)
 
 
 def top(text):
@@ -330,10 +335,19 @@ def test_scores_are_sorted_complete_and_short(rendered):
     csv = (rendered / "scores.csv").read_text("utf-8")
     assert csv.startswith("recipe,model,seed,mechanism,method,output,region,metric,value\n")
     rows = load_table(rendered / "scores.csv")
-    keys = [(r["recipe"], r["model"], int(r["seed"]), *list(r.values())[3:-1]) for r in rows]
+    keys = [(r["recipe"], r["model"], int(r["seed"] or -1), *list(r.values())[3:-1]) for r in rows]
     assert keys == sorted(keys)
     per_run = 3 + 3 + 1 + 4 * (3 + 1)  # ELBO, log-likelihood, the unmasked score, four cells
-    assert len(set(keys)) == len(keys) == 2 * 2 * len(SEEDS) * per_run
+    runs = [row[:-1] for row in score_rows(load_results(rendered, RECIPES, SEEDS))]
+    assert len(runs) == 2 * 2 * len(SEEDS) * per_run
+    curve = re.compile(r"_0\.[1-4678]$")
+    imputers = [
+        (row["recipe"], row["model"], row["seed"] if row["recipe"] else -1, *[*row.values()][3:-1])
+        for row in imputation_files.score_rows()
+        if not curve.search(row["metric"])
+    ]
+    assert sorted(set(runs) | set(imputers)) == keys
+    assert set(runs) & set(imputers), "a single pass of the slides' models is in both"
     assert "slides,gauss,0,none,,,image,elbo," in csv
     for row in rows:
         assert row["value"] == f"{float(row['value']):.6g}"

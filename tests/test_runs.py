@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from project import Project, stages_run
+from project import SMALL, Project, stages_run
 
 
 @pytest.fixture(scope="module")
@@ -18,7 +18,7 @@ def project(tmp_path_factory) -> Project:
 
 def test_twice_the_same_bytes_and_nothing_left_to_run(project, tmp_path):
     again = Project(tmp_path / "elsewhere" / "deeper")
-    assert len(stages_run(again.dvc("repro"))) == 12
+    assert len(stages_run(again.dvc("repro"))) == 28
     first, second = project.results(), again.results()
     assert {name for name in first if first[name] != second.get(name)} == set()
     assert first.keys() == second.keys()
@@ -52,7 +52,11 @@ def test_report_is_rebuilt_without_data(project, tmp_path):
 def test_another_df_runs_what_depends_on_it_alone(project):
     output = project.dvc("exp", "run", "-S", "df=10")
     runs = ["evaluate@slides-t-0", "impute@slides-t-0", "train_t@slides-0"]
-    assert sorted(stages_run(output)) == sorted(["compare", "report", "sweep", *runs])
+    runs += [f"infer@t-0-{method}" for method in SMALL["infer"]["methods"]]
+    for networks in ("mlp", "conv"):
+        runs += [f"train_masked_t@{networks}-0", f"infer_masked@{networks}-t-0-draws"]
+    common = ["assess", "compare", "degrade", "imputation", "report", "sweep"]
+    assert sorted(stages_run(output)) == sorted([*common, *runs])
     project.run("git", "checkout", "-q", ".")
     project.dvc("checkout")
     assert stages_run(project.dvc("repro")) == []

@@ -20,13 +20,16 @@ from vaefill.storage import load_json
 from vaefill.tables import comparison_table
 
 DEMO = Path(".demo")
-SWEEP = "reports/sweep.csv"
+#: What the pipeline starts from, though it lies among the reports.
+INPUTS = {
+    f"reports/{name}" for name in ("sweep.csv", "imputation/timings.csv", "imputation/timings.json")
+}
 
 
 def copy_tree(target: Path) -> None:
     """Copy the files that git tracks, or would, to `target`; results of runs stay behind.
 
-    The sweep's rows come along: the pipeline starts from them, and they name their data set.
+    Those reports come along that are measured or collected apart from the pipeline.
     """
     listing = subprocess.run(
         ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
@@ -36,7 +39,7 @@ def copy_tree(target: Path) -> None:
         raise InputError("git cannot list the project's files; run from a clone of it")
     for name in filter(None, os.fsdecode(listing.stdout).split("\0")):
         source = Path(name)
-        result = name == "dvc.lock" or (source.parts[0] == "reports" and name != SWEEP)
+        result = name == "dvc.lock" or (source.parts[0] == "reports" and name not in INPUTS)
         if not result and source.is_file():
             copy = target / source
             copy.parent.mkdir(parents=True, exist_ok=True)
@@ -82,6 +85,7 @@ def main() -> None:
     reports = DEMO / "reports"
     print(f"\n{comparison_table(load_json(reports / 'summary.json'), slides=False).strip()}\n")
     print(f"The whole report, with figures: {reports / 'report.md'}")
+    print(f"Which imputer to use when:      {reports / 'imputation.md'}")
 
 
 if __name__ == "__main__":

@@ -35,7 +35,7 @@ from vaefill.sweep import (
 
 PARAMS, PLAN, TABLE = "params.yaml", "sweep.yaml", "reports/sweep.csv"
 #: Decide which runs there are, or what is made of them, but not what comes out of one.
-IRRELEVANT = {"seeds", "recipes", "compare", "device"}
+IRRELEVANT = {"seeds", "recipes", "compare", "device", "infer", "masked", "assess", "degrade"}
 DVC = (sys.executable, "-m", "dvc")
 DONE = {"Success", "Failed"}
 POLL = 15.0  # seconds between two looks at the queue, each of which takes one or two

@@ -26,9 +26,9 @@ def reconstructions(images: Tiles, predictions: Mapping[str, Tiles]) -> Figure:
     predictions : dict of str to uint8 array [n, 28, 28]
         Per model, the reconstructions.
     """
-    rows = [("original", "black", _ink(images))]
-    rows += [(NAMES[model], COLOURS[model], _ink(predictions[model])) for model in MODELS]
-    return _sheet(rows, breaks=(1,))
+    rows = [("original", "black", ink(images))]
+    rows += [(NAMES[model], COLOURS[model], ink(predictions[model])) for model in MODELS]
+    return sheet(rows, breaks=(1,))
 
 
 @style()
@@ -43,13 +43,13 @@ def missing_pixels(images: Tiles, missing: Tiles, predictions: Mapping[str, Tile
         Per model, the decoder's whole output.
     """
     hidden = missing > 0
-    masked = np.where(hidden[..., None], MISSING_TINT, _ink(images))
-    rows = [("original", "black", _ink(images)), ("masked", "black", masked)]
+    masked = np.where(hidden[..., None], MISSING_TINT, ink(images))
+    rows = [("original", "black", ink(images)), ("masked", "black", masked)]
     for model in MODELS:
         name, colour, prediction = NAMES[model], COLOURS[model], predictions[model]
-        rows.append((f"{name}\nprediction", colour, _ink(prediction)))
-        rows.append((f"{name}\nimputation", colour, _ink(np.where(hidden, prediction, images))))
-    return _sheet(rows, breaks=(2, 4))
+        rows.append((f"{name}\nprediction", colour, ink(prediction)))
+        rows.append((f"{name}\nimputation", colour, ink(np.where(hidden, prediction, images))))
+    return sheet(rows, breaks=(2, 4))
 
 
 @style()
@@ -75,7 +75,7 @@ def samples(sheets: Mapping[str, Tiles], df: float) -> Figure:
     return figure
 
 
-def _ink(grey: Tiles) -> NDArray[np.float64]:
+def ink(grey: Tiles) -> NDArray[np.float64]:
     """Turn images into colours: dark ink on white paper."""
     return np.repeat(1 - grey[..., None] / 255, 3, axis=-1)
 
@@ -89,11 +89,11 @@ def _strip(tiles: NDArray[np.float64]) -> NDArray[np.float64]:
 
 def _mosaic(sheet: Tiles) -> NDArray[np.float64]:
     """Stack rows of tiles; neighbouring rows share the frame between them."""
-    first, *others = (_strip(_ink(row)) for row in sheet)
+    first, *others = (_strip(ink(row)) for row in sheet)
     return np.concatenate([first, *(row[1:] for row in others)])
 
 
-def _sheet(rows: Sequence[tuple[str, str, NDArray[np.float64]]], breaks: Sequence[int]) -> Figure:
+def sheet(rows: Sequence[tuple[str, str, NDArray[np.float64]]], breaks: Sequence[int]) -> Figure:
     """Draw labelled rows of tiles, with space before the rows in `breaks`."""
     scale, margin, gap = 4, 150, 22
     strips = [_strip(tiles) for _, _, tiles in rows]

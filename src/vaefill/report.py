@@ -44,6 +44,7 @@ def render(
     images: Mapping[str, Images],
     params: Mapping[str, Any],
     findings: Sequence[str] = (),
+    imputers: str = "",
 ) -> str:
     """Write the whole report as Markdown.
 
@@ -58,6 +59,8 @@ def render(
         only what was run on ``mnist``.
     findings : sequence of str
         Sentences for the conclusion, computed elsewhere.
+    imputers : str
+        What is said of other ways to impute, written elsewhere.
     """
     slides = params["dataset"] == "mnist"
     seeds = next(iter(results.values())).seeds
@@ -81,6 +84,7 @@ def render(
         intervals(results, images),
         "## What reproduces, what does not, and what it would take",
         *_against_the_slides(results, params),
+        *(["## Which imputer to use when", imputers] if imputers else []),
         "## ELBO and log-likelihood",
         _bounds_note(params),
         bounds_table(results),

@@ -1,0 +1,34 @@
+"""Stage `imputation`: the page and figures of the imputers, from tracked results alone."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from vaefill.imputation_figures import draw
+from vaefill.imputation_page import render
+from vaefill.imputation_results import load
+from vaefill.pipeline import Params, parse_paths, read_params, run
+from vaefill.storage import write_bytes, write_text
+from vaefill.style import to_png
+
+
+class ImputationParams(Params):
+    """What is shown; all of it is checked by the stages that use it."""
+
+    dataset: str
+    mask: dict[str, Any]
+    split: dict[str, Any]
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run the stage."""
+    args = parse_paths(argv, "--reports")
+    params = read_params(ImputationParams)
+    results = load(args.reports)
+    text = render(results, params=params.model_dump())
+    for name, figure in draw(results).items():
+        write_bytes(args.reports / "imputation" / "figures" / f"{name}.png", to_png(figure))
+    write_text(args.reports / "imputation.md", text)
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,68 @@
+"""Stages `infer` and `infer_masked`: the missing test pixels, by one method with one model."""
+
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+import torch
+from pydantic import Field
+
+from vaefill import storage
+from vaefill.devices import Device, pick_device
+from vaefill.imputers import load_imputer
+from vaefill.pipeline import Params, parse_paths, read_params, run
+from vaefill.trials import draws_sheet, hard_cases, load_trials, try_imputer
+
+Count = Annotated[int, Field(ge=1)]
+Seed = Annotated[int, Field(ge=0)]
+
+
+class Section(Params):
+    """Section `infer`."""
+
+    recipe: str
+    seeds: Annotated[list[Seed], Field(min_length=1)]
+    methods: list[str]
+    settings: dict[str, dict[str, Any]]
+    seed: Seed
+    n_draws: Annotated[int, Field(ge=39)]  # fewer have no central 95 %
+    images: Count
+    valid_images: Count
+
+
+class InferParams(Params):
+    """What the stages read."""
+
+    device: Device
+    infer: Section
+    mask: dict[str, Any]
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Write per mechanism the expected pixels, scores of uncertainty, and draws to look at."""
+    args = parse_paths(argv, "--model", "--split", "--missing", "--out", method=str)
+    params = read_params(InferParams)
+    section = params.infer
+    imputer = load_imputer(
+        args.model,
+        method=args.method,
+        n_draws=section.n_draws,
+        generator=torch.Generator(pick_device(params.device)).manual_seed(section.seed),
+        settings=section.settings.get(args.method, {}),
+    )
+    trials = load_trials(
+        args.split, args.missing, params.mask, n_valid=section.valid_images, seed=section.seed
+    )
+    labels = storage.load_arrays(args.split)["test_labels"]
+    arrays: dict[str, Any] = {}
+    for mechanism, trial in trials.items():
+        inferred, found = try_imputer(
+            imputer, trial,
+            n_draws=section.n_draws, n_scored=section.images, seed=section.seed,
+        )  # fmt: skip
+        found["sheet"] = draws_sheet(imputer, inferred, trial.test, hard_cases(trial.test, labels))
+        arrays |= {f"{mechanism}/{name}": array for name, array in found.items()}
+    storage.save_arrays(args.out, arrays)
+
+
+if __name__ == "__main__":
+    run(main)
