@@ -30,7 +30,11 @@ SMALL = {
         "recipe": "slides",
         "seeds": [0],
         "methods": ["single_pass", "laplace"],
-        "settings": {"laplace": {"n_proposals": 20, "max_iterations": 3}},
+        "settings": {
+            "single_pass": {},
+            "laplace": {"n_proposals": 20, "max_iterations": 3},
+            "draws": {"n_averaged": 2},
+        },
         "seed": 17,
         "n_draws": 39,
         "images": 30,
