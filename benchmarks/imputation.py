@@ -31,8 +31,9 @@ LEAST_S = 1.0
 
 
 class TimingParams(InferParams):
-    """What is read: the settings of `infer`, and which networks there are."""
+    """What is read: the settings of `infer`, and which data and networks there are."""
 
+    dataset: str
     masked: dict[str, object]
 
 
@@ -99,6 +100,7 @@ def main() -> None:
     storage.save_json(
         args.out / "timings.json",
         {
+            "dataset": params.dataset,
             "environment": environment(device),
             "images": args.images,
             "threads": torch.get_num_threads(),

@@ -31,7 +31,7 @@ class Section(Params):
     images: Annotated[int, Field(ge=1)]
     baselines: list[str]
     methods: list[str]
-    curves: dict[str, dict[str, list[float]]]
+    curves: dict[str, dict[str, list[int | float]]]
     others: dict[str, dict[str, Any]]
 
 

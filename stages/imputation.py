@@ -23,7 +23,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Run the stage."""
     args = parse_paths(argv, "--reports")
     params = read_params(ImputationParams)
-    results = load(args.reports)
+    results = load(args.reports, dataset=params.dataset)
     text = render(results, params=params.model_dump())
     for name, figure in draw(results).items():
         write_bytes(args.reports / "imputation" / "figures" / f"{name}.png", to_png(figure))

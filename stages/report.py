@@ -104,7 +104,9 @@ def main(argv: Sequence[str] | None = None) -> None:
         "missing_square": galleries.missing_pixels(image, square, square_filled),
     }
     sentences = sweep_findings(args.sweep, args.plan, params)
-    imputers = section(imputation_results.load(reports), targets=params.dataset == "mnist")
+    imputers = section(
+        imputation_results.load(reports, dataset=params.dataset), targets=params.dataset == "mnist"
+    )
     text = render(results, images, params.model_dump(), sentences, imputers)
     # A single pass with the slides' models has been scored already.
     rows = {row[:-1]: row for row in imputation_results.score_rows(reports)}

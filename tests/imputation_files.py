@@ -67,6 +67,7 @@ def score_rows(*, seeds=(0,), change=same, complete=0.99):
                     add(*run, "missing", f"coverage_{level:g}", level)
                     add(*run, "grey", f"coverage_{level:g}", 0.9 * level)
                     add(*run, "missing", f"width_{level:g}", 0.1 * level)
+                    add(*run, "missing", f"covered_{level:g}", (1 + level) / 2)
                 if name in SAMPLING:
                     add(*run, "missing", "crps", mse)
                     add(*run, "image", "flagged", 0.02)
@@ -125,7 +126,9 @@ def write(reports, *, scores=None, without=(), drawn=("slides", "mlp", "conv")):
     if "timings" not in without:
         save_table(folder / "timings.csv", TIMING_COLUMNS, timing_rows())
         environment = {"device": "cpu", "torch": "2.13.0"}
-        timing = {"environment": environment, "images": 1000, "threads": 2}
+        timing = {
+            "dataset": "mnist", "environment": environment, "images": 1000, "threads": 2
+        }  # fmt: skip
         save_json(folder / "timings.json", timing)
     if "degradation" not in without:
         save_table(folder / "degradation.csv", DEGRADATION_COLUMNS, degradation_rows())

@@ -6,6 +6,7 @@ from imputation_files import ERRORS, SECONDS, loaded, score_rows, sheet, write
 
 from vaefill.errors import InputError
 from vaefill.imputation_results import BASELINES, Cell, Method, Run, load
+from vaefill.storage import save_json
 from vaefill.tiles import save_tiles
 
 MSE = Cell("random", "image", "mse")
@@ -156,3 +157,12 @@ def test_a_wrong_sheet_of_draws_is_named(tmp_path, name, columns, said):
     save_tiles(tmp_path / "imputation" / "draws" / name, sheet(0)[:, :columns])
     with pytest.raises(InputError, match=rf"{re.escape(name)}: {re.escape(said)}"):
         load(tmp_path)
+
+
+def test_times_of_another_data_set_are_left_out(tmp_path):
+    write(tmp_path)
+    path = tmp_path / "imputation" / "timings.json"
+    save_json(path, {"dataset": "mnist", "threads": 2})
+    assert load(tmp_path, dataset="mnist").seconds == load(tmp_path).seconds != {}
+    other = load(tmp_path, dataset="digits")
+    assert other.seconds == other.timing == {}

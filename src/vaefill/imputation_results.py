@@ -154,7 +154,7 @@ class ImputationResults:
         return points
 
 
-def load(reports: str | Path) -> ImputationResults:
+def load(reports: str | Path, *, dataset: str | None = None) -> ImputationResults:
     """Read the results of all imputers.
 
     Parameters
@@ -162,6 +162,8 @@ def load(reports: str | Path) -> ImputationResults:
     reports : path-like
         The directory that holds ``imputation/scores.csv``, and beside it, where they were made,
         ``timings.csv``, ``timings.json``, ``degradation.csv``, ``rubin.csv`` and ``draws/``.
+    dataset : str, optional
+        Of the scores: times that were measured on another one are left out.
 
     Raises
     ------
@@ -170,12 +172,14 @@ def load(reports: str | Path) -> ImputationResults:
     """
     folder = Path(reports) / "imputation"
     scores, complete = _load_scores(folder / "scores.csv")
-    timing = folder / "timings.json"
+    path = folder / "timings.json"
+    timing = _mapping(path) if path.exists() else {}
+    timed = dataset is None or timing.get("dataset") == dataset
     return ImputationResults(
         scores=scores,
         complete=complete,
-        seconds=_load_seconds(folder / "timings.csv"),
-        timing=_mapping(timing) if timing.exists() else {},
+        seconds=_load_seconds(folder / "timings.csv") if timed else {},
+        timing=timing if timed else {},
         degradation=_load_degradation(folder / "degradation.csv"),
         rubin=_load_rubin(folder / "rubin.csv"),
         draws=_load_draws(folder / "draws"),
