@@ -8,10 +8,19 @@ from tools import readme
 from vaefill.errors import InputError
 from vaefill.vae import VAE, save_vae
 
-README = "# Title\n\n<!-- result -->\nold\n<!-- /result -->\n\nwords\n"
-REPORT = "# Question?\n\n**Answer.**\n\n- Why.\n\n## Section\n\nMore.\n"
+README = (
+    "# Title\n\n<!-- result -->\nold\n<!-- /result -->\n\nwords\n"
+    "<!-- imputers -->\n<!-- /imputers -->\n"
+)
+REPORT = (
+    "# Question?\n\n**Answer.**\n\n- Why.\n\n## Section\n\nMore.\n\n"
+    "## Which imputer to use when\n\n- This.\n\n![a](b.png)\n\n| table |\n\n## Last\n\nEnd.\n"
+)
 BLOCK = "**Answer.**\n\n- Why.\n\n| ['b', 'a'] | True |"  # recipes as in params.yaml
-CURRENT = f"# Title\n\n<!-- result -->\n{BLOCK}\n<!-- /result -->\n\nwords\n"
+CURRENT = (
+    f"# Title\n\n<!-- result -->\n{BLOCK}\n<!-- /result -->\n\nwords\n"
+    "<!-- imputers -->\n- This.\n<!-- /imputers -->\n"
+)
 
 
 @pytest.fixture
@@ -63,7 +72,7 @@ def test_a_summary_of_other_recipes_is_refused(project):
 
 
 def test_backslashes_of_the_block_are_not_read_as_groups():
-    assert r"\1 \g<0>" in readme.replace_block(README, r"\1 \g<0>")
+    assert r"\1 \g<0>" in readme.replace_block(README, "result", r"\1 \g<0>")
 
 
 @pytest.mark.parametrize(
@@ -77,7 +86,7 @@ def test_backslashes_of_the_block_are_not_read_as_groups():
 )
 def test_markers_must_be_one_pair_in_order(text):
     with pytest.raises(InputError, match=r"README\.md: needs one <!-- result -->"):
-        readme.replace_block(text, "new")
+        readme.replace_block(text, "result", "new")
 
 
 def test_the_library_examples_run(tmp_path, monkeypatch):

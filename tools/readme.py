@@ -1,4 +1,4 @@
-"""Put the result of the last pipeline run into the README, or check that it is there.
+"""Put the results of the last pipeline run into the README, or check that they are there.
 
 Run as ``python -m tools.readme [--check]`` from the project's root.
 """
@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from vaefill.errors import InputError
+from vaefill.imputation_page import TITLE
 from vaefill.pipeline import Params, read_params, run
 from vaefill.storage import load_json, write_text
 from vaefill.tables import comparison_table
 
-START, END = "<!-- result -->", "<!-- /result -->"
 REPORT, SUMMARY = Path("reports/report.md"), Path("reports/summary.json")
 
 
@@ -42,18 +42,25 @@ def result(report: str, summary: Mapping[str, Any], *, slides: bool) -> str:
     return f"{conclusion}\n\n{comparison_table(summary, slides=slides)}"
 
 
-def replace_block(text: str, block: str) -> str:
-    """Replace what stands between the two markers by `block`, on lines of its own.
+def imputers(report: str) -> str:
+    """Take from the report which imputer to use when; its figure and table stay behind."""
+    _, _, section = report.partition(f"\n## {TITLE}\n")
+    return section.split("\n## ")[0].split("\n![")[0].strip()
+
+
+def replace_block(text: str, name: str, block: str) -> str:
+    """Replace what stands between the two markers of this name by `block`, on lines of its own.
 
     Raises
     ------
     InputError
         When `text` does not have exactly one pair of markers, in order.
     """
-    pattern = re.compile(f"{re.escape(START)}.*?{re.escape(END)}", re.DOTALL)
-    if text.count(START) != 1 or text.count(END) != 1 or not pattern.search(text):
-        raise InputError(f"README.md: needs one {START} and after it one {END}; put them back")
-    return pattern.sub(lambda _: f"{START}\n{block.strip()}\n{END}", text)
+    start, end = f"<!-- {name} -->", f"<!-- /{name} -->"
+    pattern = re.compile(f"{re.escape(start)}.*?{re.escape(end)}", re.DOTALL)
+    if text.count(start) != 1 or text.count(end) != 1 or not pattern.search(text):
+        raise InputError(f"README.md: needs one {start} and after it one {end}; put them back")
+    return pattern.sub(lambda _: f"{start}\n{block.strip()}\n{end}", text)
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -73,8 +80,10 @@ def main(argv: Sequence[str] | None = None) -> None:
             f"{', '.join(params.recipes)}; `dvc repro` brings it up to date"
         )
     summary = {recipe: summary[recipe] for recipe in params.recipes}
-    block = result(REPORT.read_text("utf-8"), summary, slides=params.dataset == "mnist")
-    after = replace_block(before, block)
+    report = REPORT.read_text("utf-8")
+    block = result(report, summary, slides=params.dataset == "mnist")
+    after = replace_block(before, "result", block)
+    after = replace_block(after, "imputers", imputers(report))
     if after == before:
         return
     if check:

@@ -5,6 +5,7 @@ from typing import Any
 
 from vaefill.conclusion import WHY_NO_INTERVAL, conclusion
 from vaefill.images import Images, intervals, outliers
+from vaefill.imputation_page import TITLE
 from vaefill.reproduction import recipes_table, reproduction, spread_table
 from vaefill.results import SLIDES_RECIPE, Results
 from vaefill.slides import SOURCE
@@ -84,7 +85,7 @@ def render(
         intervals(results, images),
         "## What reproduces, what does not, and what it would take",
         *_against_the_slides(results, params),
-        *(["## Which imputer to use when", imputers] if imputers else []),
+        *([f"## {TITLE}", imputers] if imputers else []),
         "## ELBO and log-likelihood",
         _bounds_note(params),
         bounds_table(results),
