@@ -17,6 +17,8 @@ class ImputationParams(Params):
     dataset: str
     mask: dict[str, Any]
     split: dict[str, Any]
+    infer: dict[str, Any]
+    degrade: dict[str, Any]
 
 
 def main(argv: Sequence[str] | None = None) -> None:

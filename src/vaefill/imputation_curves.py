@@ -40,7 +40,7 @@ def quality_time(results: ImputationResults) -> Figure:
     figure = Figure(figsize=(10, 6))
     untimed = [short_name(m) for m in results.methods if results.time(m) is None]
     bottom = 0.13 if untimed else 0.09
-    figure.subplots_adjust(left=0.075, right=0.99, top=0.86, bottom=bottom, wspace=0.13)
+    figure.subplots_adjust(left=0.085, right=0.99, top=0.86, bottom=bottom, wspace=0.13)
     panels = dict(zip(MECHANISMS, figure.subplots(1, 2, sharex=True), strict=True))
     points = {mechanism: results.points(mechanism, MSE.metric) for mechanism in MECHANISMS}
     steps = {}

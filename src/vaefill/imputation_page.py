@@ -81,8 +81,8 @@ def render(results: ImputationResults, *, params: Mapping[str, Any]) -> str:
     results : ImputationResults
         All results.
     params : dict
-        ``dataset``, ``mask`` and, in ``split``, ``test_size`` are shown. The targets are about
-        ``mnist`` alone.
+        ``dataset``, ``mask`` and, in ``split``, ``test_size`` are shown, and where they are given
+        the numbers of images of ``infer`` and ``degrade``. The targets are about ``mnist`` alone.
     """
     targets = params["dataset"] == "mnist"
     parts = [f"# {TITLE}", _bullets(results, targets=targets), _basis(results)]
@@ -200,7 +200,7 @@ def _rubin(results: ImputationResults) -> Iterator[str]:
     counts = []
     for source, name in {
         "multiple": "multiple imputation",
-        "mean": "pixel means",
+        "mean": "the expected pixels as a single imputation",
         "zero": "zeros",
     }.items():
         found = [e for e in results.rubin if e.source == source and e.digit in complete]
@@ -227,6 +227,16 @@ def _measured(results: ImputationResults, params: Mapping[str, Any]) -> str:
     ]
     if results.timing:
         lines.append(f"- Times: {_timing(results.timing)}.")
+    if "infer" in params:
+        images, draws = params["infer"]["images"], params["infer"]["n_draws"]
+        lines.append(
+            f"- Coverage, CRPS and the estimate from several imputations: the first {images:,} "
+            f"test images, {draws} imputations each. Grey levels of draws were learned on "
+            f"{params['infer']['valid_images']:,} validation images with pixels hidden alike."
+        )
+    if "degrade" in params:
+        images = params["degrade"]["images"]
+        lines.append(f"- Other mechanisms and sizes: the first {images:,} test images.")
     fewer = _scored_on_fewer(results)
     lines += [f"- Scored on fewer images: {', '.join(fewer)}."] * bool(fewer)
     return "\n".join(lines)

@@ -43,7 +43,7 @@ OTHER_NAMES = {
 SOURCE_NAMES = {
     "complete": "complete images",
     "zero": "zeros",
-    "mean": "pixel means",
+    "mean": "single imputation",
     "multiple": "multiple imputation",
 }
 
