@@ -18,7 +18,7 @@ help: ## Show this list
 
 install: $(STAMP) ## Make .venv with exact versions; the other targets do it themselves
 
-demo: $(STAMP) ## Run the whole pipeline on small digits in .demo/, in about a minute
+demo: $(STAMP) ## Run the whole pipeline on small digits in .demo/, in about three minutes
 	python -m tools.demo
 
 report: $(STAMP) ## Run the real thing on MNIST (dvc repro), and put the result into the README
