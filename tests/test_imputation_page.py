@@ -3,7 +3,17 @@ from itertools import product
 
 import numpy as np
 import pytest
-from imputation_files import BASELINES, ERRORS, MODELS, SECONDS, SQUARE, loaded, score_rows, write
+from imputation_files import (
+    BASELINES,
+    ERRORS,
+    MODELS,
+    SECONDS,
+    SQUARE,
+    loaded,
+    score_rows,
+    sheet,
+    write,
+)
 from scipy import stats
 
 from vaefill.imputation_advice import advice
@@ -21,6 +31,7 @@ from vaefill.imputation_tables import (
     scores_table,
     seconds,
 )
+from vaefill.tiles import save_tiles
 
 PARAMS = {
     "dataset": "mnist",
@@ -472,3 +483,17 @@ def test_the_section_has_advice_figure_and_compact_table(tmp_path):
     assert "](imputation/figures/quality_time.png)" in part
     assert part.endswith(compact_table(results))
     assert len(MODELS) == 2
+
+
+def test_draws_that_are_all_one_are_told_from_draws_that_differ(tmp_path):
+    write(tmp_path)
+    tiles = sheet(0)
+    tiles[:, 3:] = tiles[:, 2:3]  # of the Gaussian: six times the imputation
+    save_tiles(tmp_path / "imputation" / "draws" / "mlp-gauss-0.png", tiles)
+    # Of the t: 100 in every other draw and 140 in the others, where pixels are missing.
+    hidden = tiles[:, None, 1] > 0
+    shade = np.array([100, 140] * 3, np.uint8)[None, :, None, None]
+    tiles[:, 3:] = np.where(hidden, shade, tiles[:, 3:])
+    save_tiles(tmp_path / "imputation" / "draws" / "mlp-t-0.png", tiles)
+    page = render(load(tmp_path), params=PARAMS)
+    assert "Draws differ by 0.0 (Gaussian) and 20.0 (t prior) grey levels.*" in page
