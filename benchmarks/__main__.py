@@ -20,11 +20,12 @@ from torch.utils.data import DataLoader, TensorDataset
 from benchmarks.gradient_variance import bench_gradients
 from benchmarks.numpy_vae import Adam, loss_and_gradients
 from benchmarks.recipes import bench_recipes
-from vaefill import comparison, metrics
-from vaefill.devices import environment, pick_device
-from vaefill.elbo import KL_METHODS
-from vaefill.training import fit
-from vaefill.vae import JOINTS, VAE
+from study.trials import comparison
+from vaefill.metrics.images import images as metrics
+from vaefill.models.elbo import KL_METHODS
+from vaefill.models.vae import JOINTS, VAE
+from vaefill.training.devices import environment, pick_device
+from vaefill.training.fit import fit
 
 PIXELS, HIDDEN, LATENT = 784, (400, 128), 10
 BATCH, LR, EPOCH = 500, 0.005, 55_000

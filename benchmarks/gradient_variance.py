@@ -8,8 +8,8 @@ from typing import NamedTuple
 
 import torch
 
-from vaefill.elbo import KL_METHODS, elbo
-from vaefill.vae import JOINTS, VAE
+from vaefill.models.elbo import KL_METHODS, elbo
+from vaefill.models.vae import JOINTS, VAE
 
 DF, BATCH, PIXELS, STATES = 21.0, 250, 784, 100
 

@@ -18,12 +18,12 @@ from tqdm import tqdm
 
 from stages.degrade import expect
 from stages.infer import InferParams
+from study.params import read_params
+from study.report.imputation_results import MODELS, TIMING_COLUMNS
+from study.trials.imputers import load_imputer
 from vaefill import storage
 from vaefill.baselines import BASELINES
-from vaefill.devices import environment, pick_device
-from vaefill.imputation_results import MODELS, TIMING_COLUMNS
-from vaefill.imputers import load_imputer
-from vaefill.pipeline import read_params
+from vaefill.training.devices import environment, pick_device
 
 PER = 10_000
 #: Cheaper ones are timed on more images, as a call has a fixed cost.

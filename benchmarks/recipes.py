@@ -13,10 +13,10 @@ from typing import Any
 import torch
 
 from stages.train import TParams
-from vaefill.pipeline import read_params
+from study.params import read_params
+from vaefill.models.vae import VAE
 from vaefill.storage import load_arrays, load_table
-from vaefill.training import Epoch, fit
-from vaefill.vae import VAE
+from vaefill.training.fit import Epoch, fit
 
 MODELS: dict[str, dict[str, Any]] = {"gauss": {}, "t": {"df": 21.0}}
 

@@ -7,12 +7,12 @@ from typing import Annotated, Any
 import numpy as np
 from pydantic import Field
 
+from study.params import Params, parse_paths, read_params, run
+from study.report.summary import SCORE_COLUMNS
+from study.trials.assessment import Row, Source, accuracy_rows, in_order, ink_rows, uncertainty_rows
+from study.trials.recognition import accuracy, train_classifier
+from study.trials.tiles import save_tiles
 from vaefill import storage
-from vaefill.assessment import Row, Source, accuracy_rows, in_order, ink_rows, uncertainty_rows
-from vaefill.pipeline import Params, parse_paths, read_params, run
-from vaefill.recognition import accuracy, train_classifier
-from vaefill.summary import SCORE_COLUMNS
-from vaefill.tiles import save_tiles
 
 MODELS = ("gauss", "t")
 PICTURED = "square"  # what is missing in the sheets of draws: there is more than one way to go on

@@ -5,10 +5,10 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
+from study.params import Params, parse_paths, read_params, run
 from vaefill import storage
 from vaefill.baselines import BASELINES
-from vaefill.devices import Device, pick_device
-from vaefill.pipeline import Params, parse_paths, read_params, run
+from vaefill.training.devices import Device, pick_device
 
 
 class BaselinesParams(Params):

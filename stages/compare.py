@@ -5,8 +5,8 @@ from typing import Annotated
 
 from pydantic import Field
 
-from vaefill.comparison import compare
-from vaefill.pipeline import Params, parse_paths, read_params, run
+from study.params import Params, parse_paths, read_params, run
+from study.trials.comparison import compare
 from vaefill.storage import save_json
 
 

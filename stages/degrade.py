@@ -11,12 +11,12 @@ from pydantic import Field
 from torch import Tensor
 from tqdm import tqdm
 
+from study.params import Params, parse_paths, read_params, run
+from study.trials.degradation import grid, missing_mse
+from study.trials.imputers import Imputer, load_imputer
 from vaefill import storage
 from vaefill.baselines import BASELINES
-from vaefill.degradation import grid, missing_mse
-from vaefill.devices import Device, pick_device
-from vaefill.imputers import Imputer, load_imputer
-from vaefill.pipeline import Params, parse_paths, read_params, run
+from vaefill.training.devices import Device, pick_device
 
 MODELS = ("gauss", "t")
 COLUMNS = ("recipe", "model", "method", "mechanism", "setting", "value")

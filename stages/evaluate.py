@@ -7,20 +7,21 @@ import numpy as np
 import torch
 from pydantic import Field
 
-from vaefill import metrics, storage
-from vaefill.devices import Device, pick_device
-from vaefill.diagnostics import diagnose
-from vaefill.evaluation import (
+from study.params import Params, parse_paths, read_params, run
+from study.trials.evaluation import (
     as_grey,
     bound_per_image,
     example_sheet,
     nested_means,
     prior_samples,
 )
-from vaefill.importance import importance_bound, summarize
-from vaefill.pipeline import Params, parse_paths, read_params, run
-from vaefill.tiles import save_tiles
-from vaefill.vae import load_vae
+from study.trials.tiles import save_tiles
+from vaefill import storage
+from vaefill.inference.diagnostics import diagnose
+from vaefill.metrics.images import images as metrics
+from vaefill.models.importance import importance_bound, summarize
+from vaefill.models.vae import load_vae
+from vaefill.training.devices import Device, pick_device
 
 METHOD = "single_pass"
 SHEET = 8  # samples per side

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from typing import Literal
 
-from vaefill.datasets import DATASETS
-from vaefill.pipeline import Params, parse_paths, read_params, run
+from study.data.datasets import DATASETS
+from study.params import Params, parse_paths, read_params, run
 from vaefill.storage import save_arrays
 
 

@@ -3,12 +3,12 @@
 from collections.abc import Sequence
 from typing import Any
 
-from vaefill.imputation_figures import draw
-from vaefill.imputation_page import render
-from vaefill.imputation_results import load
-from vaefill.pipeline import Params, parse_paths, read_params, run
+from study.params import Params, parse_paths, read_params, run
+from study.report.imputation_figures import draw
+from study.report.imputation_page import render
+from study.report.imputation_results import load
+from study.report.style import to_png
 from vaefill.storage import write_bytes, write_text
-from vaefill.style import to_png
 
 
 class ImputationParams(Params):

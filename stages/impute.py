@@ -5,11 +5,11 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
+from study.params import Params, parse_paths, read_params, run
 from vaefill import storage
-from vaefill.devices import Device, pick_device
-from vaefill.imputation import predict
-from vaefill.pipeline import Params, parse_paths, read_params, run
-from vaefill.vae import load_vae
+from vaefill.inference.single_pass import predict
+from vaefill.models.vae import load_vae
+from vaefill.training.devices import Device, pick_device
 
 
 class ImputeParams(Params):

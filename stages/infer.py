@@ -6,11 +6,11 @@ from typing import Annotated, Any
 import torch
 from pydantic import Field
 
+from study.params import Params, parse_paths, read_params, run
+from study.trials.imputers import load_imputer
+from study.trials.trial import draws_sheet, hard_cases, load_trials, try_imputer
 from vaefill import storage
-from vaefill.devices import Device, pick_device
-from vaefill.imputers import load_imputer
-from vaefill.pipeline import Params, parse_paths, read_params, run
-from vaefill.trials import draws_sheet, hard_cases, load_trials, try_imputer
+from vaefill.training.devices import Device, pick_device
 
 Count = Annotated[int, Field(ge=1)]
 Seed = Annotated[int, Field(ge=0)]

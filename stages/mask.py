@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 from pydantic import Field
 
-from vaefill.missingness import draw
-from vaefill.pipeline import Params, parse_paths, read_params, run
+from study.params import Params, parse_paths, read_params, run
+from vaefill.missingness.mechanisms import draw
 from vaefill.storage import load_arrays, save_arrays
 
 

@@ -6,19 +6,19 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field, ValidationInfo, field_validator
 
-from vaefill import figures, galleries, imputation_results
-from vaefill.comparison_figure import comparison
-from vaefill.images import load_images
-from vaefill.imputation_page import section
-from vaefill.pipeline import Params, parse_paths, read_params, run
-from vaefill.report import render
-from vaefill.results import SLIDES_RECIPE, image_score, load_results
-from vaefill.slides import SLIDES
+from study.params import Params, parse_paths, read_params, run
+from study.report import figures, galleries, imputation_results
+from study.report.comparison_figure import comparison
+from study.report.images import load_images
+from study.report.imputation_page import section
+from study.report.report import render
+from study.report.results import SLIDES_RECIPE, image_score, load_results
+from study.report.style import MODELS, to_png
+from study.report.summary import SCORE_COLUMNS, score_rows, summarise
+from study.report.sweep_page import findings
+from study.slides import SLIDES
+from study.trials.sweep import SweepParams, load_plan, load_sweep
 from vaefill.storage import save_json, save_table, write_bytes, write_text
-from vaefill.style import MODELS, to_png
-from vaefill.summary import SCORE_COLUMNS, score_rows, summarise
-from vaefill.sweep import SweepParams, load_plan, load_sweep
-from vaefill.sweep_page import findings
 
 
 def distinct(values: list[Any]) -> list[Any]:

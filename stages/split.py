@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 from pydantic import Field
 
-from vaefill.pipeline import Params, parse_paths, read_params, run
-from vaefill.splitting import split
+from study.data.splitting import split
+from study.params import Params, parse_paths, read_params, run
 from vaefill.storage import load_arrays, save_arrays
 
 

@@ -2,12 +2,12 @@
 
 from collections.abc import Sequence
 
-from vaefill.pipeline import parse_paths, read_params, run
+from study.params import parse_paths, read_params, run
+from study.report.style import to_png
+from study.report.sweep_figures import draw
+from study.report.sweep_page import render
+from study.trials.sweep import SweepParams, load_plan, load_sweep
 from vaefill.storage import write_bytes, write_text
-from vaefill.style import to_png
-from vaefill.sweep import SweepParams, load_plan, load_sweep
-from vaefill.sweep_figures import draw
-from vaefill.sweep_page import render
 
 
 def main(argv: Sequence[str] | None = None) -> None:

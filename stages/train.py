@@ -13,14 +13,14 @@ import numpy as np
 import torch
 from pydantic import AfterValidator, Field
 
+from study.params import Params, parse_paths, positive, read_params, run
 from vaefill import storage
-from vaefill.checkpoint import run_key
-from vaefill.devices import Device, pick_device
-from vaefill.divergences import exact_kl
 from vaefill.errors import InputError
-from vaefill.pipeline import Params, parse_paths, positive, read_params, run
-from vaefill.session import train as train_run
-from vaefill.vae import VAE
+from vaefill.models.divergences import exact_kl
+from vaefill.models.vae import VAE
+from vaefill.training.checkpoint import run_key
+from vaefill.training.devices import Device, pick_device
+from vaefill.training.session import train as train_run
 
 Count = Annotated[int, Field(ge=1)]
 

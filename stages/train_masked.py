@@ -12,13 +12,13 @@ import numpy as np
 import torch
 from pydantic import AfterValidator, Field
 
+from study.params import Params, parse_paths, positive, read_params, run
 from vaefill import storage
-from vaefill.checkpoint import run_key
-from vaefill.conditional import ConditionalVAE, conditional_elbo
-from vaefill.devices import Device, pick_device
-from vaefill.mask_mixture import draw_mixture
-from vaefill.pipeline import Params, parse_paths, positive, read_params, run
-from vaefill.session import train as train_run
+from vaefill.missingness.mixture import draw_mixture
+from vaefill.models.conditional import ConditionalVAE, conditional_elbo
+from vaefill.training.checkpoint import run_key
+from vaefill.training.devices import Device, pick_device
+from vaefill.training.session import train as train_run
 
 Count = Annotated[int, Field(ge=1)]
 Rate = Annotated[float, Field(gt=0, lt=1, allow_inf_nan=False)]

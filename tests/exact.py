@@ -9,9 +9,9 @@ import scipy.stats
 import torch
 from torch import Tensor
 
-from vaefill.distributions import MultivariateT, Normal, StudentT
-from vaefill.target import Inferred
-from vaefill.vae import VAE
+from vaefill.inference.target import Inferred
+from vaefill.models.distributions import MultivariateT, Normal, StudentT
+from vaefill.models.vae import VAE
 
 F64 = torch.float64
 #: Every kind of latent, and a second likelihood.

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from vaefill.imputation_results import (
+from study.report.imputation_results import (
     BASELINES,
     DEGRADATION_COLUMNS,
     METHODS,
@@ -13,8 +13,8 @@ from vaefill.imputation_results import (
     TIMING_COLUMNS,
     load,
 )
+from study.trials.tiles import save_tiles
 from vaefill.storage import save_json, save_table
-from vaefill.tiles import save_tiles
 
 LEVELS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95)
 FRACTIONS = {"random": 0.3, "square": 0.18}

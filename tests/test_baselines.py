@@ -8,7 +8,7 @@ from sklearn.impute import KNNImputer
 
 from vaefill.baselines import BASELINES, QUANTISATION, biharmonic, gaussian, knn, mean, zero
 from vaefill.errors import InputError
-from vaefill.incomplete import check_images
+from vaefill.missingness.checks import check_images
 
 
 @pytest.fixture

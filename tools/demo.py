@@ -14,10 +14,10 @@ from typing import Any
 
 from ruamel.yaml import YAML
 
+from study.params import run
+from study.report.tables import comparison_table
 from vaefill.errors import InputError
-from vaefill.pipeline import run
 from vaefill.storage import load_json
-from vaefill.tables import comparison_table
 
 DEMO = Path(".demo")
 #: What the pipeline starts from, though it lies among the reports.

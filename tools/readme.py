@@ -10,11 +10,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from study.params import Params, read_params, run
+from study.report.imputation_page import TITLE
+from study.report.tables import comparison_table
 from vaefill.errors import InputError
-from vaefill.imputation_page import TITLE
-from vaefill.pipeline import Params, read_params, run
 from vaefill.storage import load_json, write_text
-from vaefill.tables import comparison_table
 
 REPORT, SUMMARY = Path("reports/report.md"), Path("reports/summary.json")
 

@@ -21,9 +21,8 @@ from typing import Any
 from ruamel.yaml import YAML
 from tqdm import tqdm
 
-from vaefill import pipeline
-from vaefill.errors import InputError
-from vaefill.sweep import (
+from study import params as pipeline
+from study.trials.sweep import (
     Experiment,
     Run,
     SweepParams,
@@ -32,6 +31,7 @@ from vaefill.sweep import (
     read_metrics,
     save_runs,
 )
+from vaefill.errors import InputError
 
 PARAMS, PLAN, TABLE = "params.yaml", "sweep.yaml", "reports/sweep.csv"
 #: Decide which runs there are, or what is made of them, but not what comes out of one.

@@ -25,7 +25,7 @@ from sklearn.utils.parallel import Parallel, delayed
 from torch import Tensor
 
 from vaefill.errors import InputError
-from vaefill.incomplete import check_images
+from vaefill.missingness.checks import check_images
 
 # Rounding to 256 grey levels adds a variance of (1/255)^2 / 12 to each pixel.
 QUANTISATION = 1 / (12 * 255**2)
@@ -73,7 +73,7 @@ def knn(
     Raises
     ------
     InputError
-        When `k` is not from 1 to `n_train`, or by `vaefill.incomplete.check_images`.
+        When `k` is not from 1 to `n_train`, or by `vaefill.missingness.checks.check_images`.
     """
     _check(train, images, missing)
     if not 1 <= k <= len(train):
@@ -135,7 +135,7 @@ def gaussian(
     Raises
     ------
     InputError
-        When `ridge` is not above 0, or by `vaefill.incomplete.check_images`.
+        When `ridge` is not above 0, or by `vaefill.missingness.checks.check_images`.
     """
     _check(train, images, missing)
     if not 0 < ridge < math.inf:
@@ -210,7 +210,7 @@ def biharmonic(train: Tensor, images: Tensor, missing: Tensor, *, n_jobs: int = 
     Raises
     ------
     InputError
-        By `vaefill.incomplete.check_images`.
+        By `vaefill.missingness.checks.check_images`.
     """
     _check(train, images, missing)
 

@@ -1,0 +1,1 @@
+"""Trials: what is run and scored."""

@@ -1,0 +1,73 @@
+r"""Proposals that learn from their own weighted draws: population Monte Carlo for t mixtures.
+
+A round of draws, weighted as if to estimate, tells where the target is and how it is spread. The
+mixture is refitted to them by one step of expectation-maximisation [1]_: with normalised weights
+:math:`\bar w`, responsibilities :math:`\rho_j = \alpha_j q_j / q` and the t's own weights
+:math:`u_j = (\nu + m) / (\nu + \delta_j^2)` for the squared distance :math:`\delta_j^2` from
+component j,
+
+.. math:: \alpha_j = \sum \bar w \rho_j, \qquad
+    \mu_j = \frac{\sum \bar w \rho_j u_j z}{\sum \bar w \rho_j u_j}, \qquad
+    \Sigma_j = \frac{\sum \bar w \rho_j u_j (z - \mu_j)(z - \mu_j)^T}{\sum \bar w \rho_j}
+
+which lowers the Kullback-Leibler divergence of the mixture from the target. Large weights are
+truncated [2]_, and :math:`\Sigma_j` shrinks towards what it was, both because the draws are few.
+Draws that are to be averaged come from a mixture that did not see them: they are no less exact.
+
+References
+----------
+.. [1] O. Cappé, R. Douc, A. Guillin, J.-M. Marin, C. P. Robert, "Adaptive importance sampling in
+   general mixture classes", Statistics and Computing 18 (2008), 447-459.
+.. [2] E. L. Ionides, "Truncated importance sampling", Journal of Computational and Graphical
+   Statistics 17 (2008), 295-311.
+"""
+
+import math
+
+import torch
+from torch import Tensor
+
+from vaefill.inference.mixtures import FullT, Mixture
+
+FLOOR = 0.1  # the share that components have alike, as what was missed may lie near any of them
+
+
+def adapt(mixture: Mixture, z: Tensor, log_weights: Tensor) -> Mixture:
+    """Refit the t components to weighted draws from the mixture.
+
+    Parameters
+    ----------
+    mixture : Mixture
+        Of `FullT` components and, as the last, another that stays as it is with its share.
+    z : Tensor of shape (n_draws, n, latent)
+        Draws from it.
+    log_weights : float64 Tensor of shape (n_draws, n)
+        Their weights, up to a constant per image.
+
+    Returns
+    -------
+    Mixture
+    """
+    n_draws, _, latent = z.shape
+    *laws, rest = mixture.components
+    # No draw may have more than 1 / sqrt(n_draws) of the weight.
+    weights = log_weights.log_softmax(0).clamp(max=-0.5 * math.log(n_draws)).log_softmax(0)
+    weights = weights - mixture.log_prob(z)
+    refitted, mass = [], []
+    for law, share in zip(laws, mixture.shares, strict=False):
+        assert isinstance(law, FullT)
+        part = weights + law.log_prob(z) + share.double().log()
+        mass.append(part.logsumexp(0))
+        part = part.softmax(0)
+        pull = part * (law.df + latent) / (law.df + law.whiten(z).square().sum(-1))
+        mu = torch.einsum("kn,kni->ni", pull / pull.sum(0), z.double())
+        spread = z - mu
+        scatter = torch.einsum("kn,kni,knj->nij", pull, spread, spread)
+        count = 1 / part.square().sum(0)[:, None, None]  # effective number of draws
+        scatter = (count * scatter + latent * torch.cholesky_inverse(law.factor)) / (count + latent)
+        factor = torch.linalg.cholesky(torch.linalg.inv(scatter))
+        refitted.append(FullT(mu.to(z.dtype), factor, law.df))
+    shares = torch.stack(mass).softmax(0)
+    shares = (1 - FLOOR) * shares + FLOOR / len(laws)
+    last = mixture.shares[-1:]
+    return Mixture([*refitted, rest], torch.cat([(1 - last) * shares, last]))

@@ -1,0 +1,1 @@
+"""Missingness: mechanisms that hide pixels, mixtures of them, and checks of incomplete input."""

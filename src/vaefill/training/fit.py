@@ -1,0 +1,216 @@
+"""Training: Adam on the negative ELBO, resumable at every epoch.
+
+Data order and draws come from one generator, so that the run is determined by the initial
+weights, the data and that generator's state.
+
+References
+----------
+.. [1] L. N. Smith, N. Topin, "Super-convergence: very fast training of neural networks using
+   large learning rates", arXiv:1708.07120 (2017).
+.. [2] I. Higgins et al., "beta-VAE: learning basic visual concepts with a constrained
+   variational framework", ICLR 2017.
+"""
+
+import math
+from collections.abc import Callable
+from functools import partial
+from typing import Any, NamedTuple, Protocol
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LambdaLR, LRScheduler, OneCycleLR
+
+from vaefill.errors import InputError
+from vaefill.models.elbo import Elbo, elbo
+
+
+class Epoch(NamedTuple):
+    """Means over one epoch, in nats per image; loss = reconstruction + kl = -ELBO.
+
+    The training terms are running means over the batches while the weights change, the
+    validation terms belong to the weights at the end of the epoch.
+    """
+
+    epoch: int
+    train_loss: float
+    train_reconstruction: float
+    train_kl: float
+    valid_loss: float
+    valid_reconstruction: float
+    valid_kl: float
+
+
+def constant(optimizer: Optimizer, *, lr: float, steps: int, warmup: float) -> LRScheduler:
+    """Keep the rate that the optimizer has; the other arguments do not matter."""
+    return LambdaLR(optimizer, lambda _: 1.0)
+
+
+def one_cycle(optimizer: Optimizer, *, lr: float, steps: int, warmup: float) -> LRScheduler:
+    """Raise the rate to `lr` over the share `warmup` of the steps, then lower it to 0 [1]_.
+
+    Both ways along a cosine, from a twenty-fifth of `lr`. Adam's moments stay as they are.
+    """
+    return OneCycleLR(optimizer, lr, total_steps=steps, pct_start=warmup, cycle_momentum=False)
+
+
+SCHEDULES: dict[str, Callable[..., LRScheduler]] = {"constant": constant, "one_cycle": one_cycle}
+
+
+class Checkpoint(Protocol):
+    """Keeps the state of an unfinished run."""
+
+    def load(self) -> dict[str, Any] | None:
+        """Return the last state saved, if there is one."""
+        ...
+
+    def save(self, state: dict[str, Any]) -> None:
+        """Replace the state."""
+        ...
+
+
+def fit(
+    vae: nn.Module,
+    train: Tensor,
+    valid: Tensor,
+    *,
+    epochs: int,
+    batch_size: int,
+    lr: float,
+    schedule: str = "constant",
+    warmup: float = 0.1,
+    kl: str = "monte_carlo",
+    kl_weight: float = 1.0,
+    bound: Callable[..., Elbo] = elbo,
+    generator: torch.Generator,
+    checkpoint: Checkpoint | None = None,
+    progress: Callable[[Epoch], None] | None = None,
+) -> list[Epoch]:
+    r"""Minimise the mean negative ELBO, one draw per image, with Adam.
+
+    .. math:: -\mathbb E_{q(z|x)} \ln p(x|z) + \beta\, \mathrm{KL}(q(z|x) \| p(z))
+
+    with :math:`\beta` = `kl_weight`, 1 for the ELBO itself.
+
+    Parameters
+    ----------
+    vae : nn.Module
+        Trained in place.
+    train, valid : Tensor of shape (n, pixels)
+        Images in [0, 1], on the model's device; the last batch may be smaller.
+    epochs : int
+        Passes over `train`.
+    batch_size : int
+        Images per step.
+    lr : float
+        Learning rate of Adam: the highest, where the schedule moves it.
+    schedule : {"constant", "one_cycle"}
+        A key of `SCHEDULES`.
+    warmup : float, default=0.1
+        Share of the steps in which ``one_cycle`` raises the rate, in (0, 1).
+    kl : {"monte_carlo", "quadrature"}
+        How the KL is computed, see `vaefill.models.elbo.elbo`.
+    kl_weight : float, default=1
+        :math:`\beta` of [2]_, 0 or above. The history's terms stay unweighted.
+    bound : callable, default=elbo
+        The terms of the objective per image: ``bound(vae, x, generator, kl=kl)``.
+    generator : torch.Generator
+        Source of data order and draws, on the model's device.
+    checkpoint : Checkpoint, optional
+        Asked for a state to go on from; given the state after each epoch.
+    progress : callable, optional
+        Called with each finished epoch.
+
+    Returns
+    -------
+    list of Epoch
+        The history, that of a resumed run included.
+
+    Raises
+    ------
+    InputError
+        When `schedule` is unknown, or a term of the loss is not finite; the message names epoch,
+        batch and term.
+    """
+    if schedule not in SCHEDULES:
+        raise InputError(f"schedule = {schedule!r}: must be one of {', '.join(SCHEDULES)}")
+    optimizer = torch.optim.Adam(vae.parameters(), lr=lr, fused=True)
+    steps = epochs * math.ceil(len(train) / batch_size)
+    scheduler = SCHEDULES[schedule](optimizer, lr=lr, steps=steps, warmup=warmup)
+    # Validation draws start from the same state each epoch: the curve shows the model, not them.
+    valid_state = generator.get_state()
+    history: list[Epoch] = []
+    state = checkpoint.load() if checkpoint else None
+    if state is not None:
+        vae.load_state_dict(state["vae"])
+        optimizer.load_state_dict(state["optimizer"])
+        scheduler.load_state_dict(state["scheduler"])
+        generator.set_state(state["generator"])
+        valid_state = state["valid_generator"]
+        history = [Epoch(*row) for row in state["history"]]
+
+    for epoch in range(len(history) + 1, epochs + 1):
+        order = torch.randperm(len(train), generator=generator, device=train.device)
+        terms = []
+        for batch in order.split(batch_size):
+            value = bound(vae, train.index_select(0, batch), generator, kl=kl)
+            reconstruction, divergence = -value.reconstruction.mean(), value.kl.mean()
+            optimizer.zero_grad()
+            (reconstruction + kl_weight * divergence).backward()
+            optimizer.step()
+            scheduler.step()
+            terms.append(torch.stack([reconstruction.detach(), divergence.detach()]))
+        train_terms = _mean_terms(terms, order.split(batch_size), f"epoch {epoch}")
+        valid_terms = _validate(
+            partial(bound, vae, kl=kl), valid, batch_size, valid_state, f"epoch {epoch}"
+        )
+        history.append(Epoch(epoch, sum(train_terms), *train_terms, sum(valid_terms), *valid_terms))
+        if checkpoint:
+            checkpoint.save(
+                {
+                    "vae": vae.state_dict(),
+                    "optimizer": optimizer.state_dict(),
+                    "scheduler": scheduler.state_dict(),
+                    "generator": generator.get_state(),
+                    "valid_generator": valid_state,
+                    "history": [tuple(row) for row in history],
+                }
+            )
+        if progress:
+            progress(history[-1])
+    return history
+
+
+@torch.no_grad()
+def _validate(
+    bound: Callable[[Tensor, torch.Generator], Elbo],
+    valid: Tensor,
+    batch_size: int,
+    state: Tensor,
+    where: str,
+) -> tuple[float, float]:
+    generator = torch.Generator(valid.device)
+    generator.set_state(state)
+    batches = valid.split(batch_size)
+    terms = []
+    for x in batches:
+        value = bound(x, generator)
+        terms.append(torch.stack([-value.reconstruction.mean(), value.kl.mean()]))
+    return _mean_terms(terms, batches, f"{where}, validation")
+
+
+def _mean_terms(
+    terms: list[Tensor], batches: tuple[Tensor, ...], where: str
+) -> tuple[float, float]:
+    """Average over images; looked at once per epoch, so that a GPU need not wait each step."""
+    table = torch.stack(terms).double().cpu()
+    for number, row in enumerate(table.tolist(), start=1):
+        for name, value in zip(("reconstruction", "kl"), row, strict=True):
+            if not math.isfinite(value):
+                raise InputError(
+                    f"training diverged: {where}, batch {number}: {name} = {value}; "
+                    "a finite loss is needed: lower train.lr, or raise df if it is small"
+                )
+    weights = torch.tensor([len(batch) for batch in batches], dtype=torch.float64)
+    reconstruction, divergence = (weights @ table / weights.sum()).tolist()
+    return reconstruction, divergence

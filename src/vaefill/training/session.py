@@ -1,0 +1,83 @@
+"""One training run, from a fresh or interrupted start to its files."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from vaefill import storage
+from vaefill.models.vae import save_vae
+from vaefill.training.checkpoint import checkpointed
+from vaefill.training.devices import environment
+from vaefill.training.fit import Epoch, fit
+
+
+def train(
+    vae: nn.Module,
+    train: Tensor,
+    valid: Tensor,
+    *,
+    key: str,
+    epochs: int,
+    generator: torch.Generator,
+    out: str | Path,
+    history: str | Path,
+    summary: str | Path,
+    **settings: Any,
+) -> None:
+    """Train with progress and a checkpoint; write model, history and summary at the end.
+
+    The checkpoint lies in the project's root, below ``.checkpoints``, and is gone once the files
+    are there.
+
+    Parameters
+    ----------
+    vae : nn.Module
+        Trained in place.
+    train, valid : Tensor of shape (n, pixels)
+        Images in [0, 1], on the model's device.
+    key : str
+        Of everything that determines the result, see `vaefill.training.checkpoint.run_key`.
+    epochs : int
+        Passes over `train`.
+    generator : torch.Generator
+        Source of data order and draws, on the model's device.
+    out, history, summary : path-like
+        The model; the losses per epoch; the last of them with device and versions.
+    **settings
+        Further keywords of `vaefill.training.fit.fit`.
+
+    Raises
+    ------
+    InputError
+        When another process is at work on the same run, and as for `vaefill.training.fit.fit`.
+    """
+    # Copies of the repository in which experiments run share the checkpoints of its root.
+    root = f"{os.environ.get('DVC_ROOT', '.')}/.checkpoints"
+    with (
+        checkpointed(root, key) as checkpoint,
+        tqdm(total=epochs, unit="epoch", mininterval=2) as bar,
+    ):
+
+        def show(row: Epoch) -> None:
+            bar.set_postfix_str(f"loss {row.train_loss:.2f}, valid {row.valid_loss:.2f}", False)
+            bar.update(row.epoch - bar.n)
+
+        rows = fit(
+            vae,
+            train,
+            valid,
+            epochs=epochs,
+            generator=generator,
+            checkpoint=checkpoint,
+            progress=show,
+            **settings,
+        )
+        save_vae(out, vae)
+        storage.save_table(history, Epoch._fields, rows)
+        storage.save_json(
+            summary, {**rows[-1]._asdict(), "environment": environment(generator.device)}
+        )

@@ -1,0 +1,136 @@
+"""Imputing with a model that infers the code itself."""
+
+import math
+
+import pytest
+import torch
+
+from vaefill.errors import InputError
+from vaefill.inference.conditional import METHODS, decode, infer
+from vaefill.inference.single_pass import impute
+from vaefill.models.conditional import ConditionalVAE
+
+
+def gen(seed: int = 1) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+@pytest.fixture(params=["mlp", "conv"])
+def vae(request) -> ConditionalVAE:
+    vae = ConditionalVAE(
+        "t", df=5.0, networks=request.param, shape=(8, 8), widths=[16, 8], latent=2,
+        generator=gen(0),
+    )  # fmt: skip
+    with torch.no_grad():
+        for parameter in vae.parameters():
+            parameter += 0.2 * torch.randn(parameter.shape, generator=gen(5))
+    return vae.eval()
+
+
+@pytest.fixture
+def images(digits) -> torch.Tensor:
+    return digits.reshape(60, 8, 8)
+
+
+@pytest.fixture
+def missing() -> torch.Tensor:
+    return torch.rand(60, 8, 8, generator=gen(2)) < 0.4
+
+
+def test_draws_average_what_the_first_codes_expect(vae, images, missing):
+    found = infer(vae, images, missing, generator=gen(), n_draws=9, n_averaged=4, batch_size=25)
+    assert found.codes.shape == (9, 60, 2)
+    expected = decode(vae, found.codes, images, missing)
+    assert expected.shape == (9, 60, 8, 8)
+    torch.testing.assert_close(found.mean, expected[:4].mean(0))
+
+
+def test_draws_approach_the_integral_over_the_code(images, missing):
+    # One coordinate: the mean over p(z|x_o) is an integral over a line.
+    vae = ConditionalVAE("gauss", shape=(8, 8), widths=[16, 8], latent=1, generator=gen(0)).eval()
+    with torch.no_grad():
+        for parameter in vae.parameters():
+            parameter += 0.3 * torch.randn(parameter.shape, generator=gen(5))
+        n = 4000
+        some, gaps = images[:3], missing[:3]
+        found = infer(vae, some, gaps, generator=gen(), n_draws=n, n_averaged=n)
+        mu, prior, likelihood = vae.condition(some.flatten(1), ~gaps.flatten(1))
+        steps = torch.linspace(-8, 8, 2001)[:, None, None] * torch.exp(0.5 * prior.logvar)
+        weights = prior.log_prob(mu + steps).softmax(0)[..., None]
+        exact = (weights * likelihood(mu + steps).mean).sum(0)
+        spread = (weights * (likelihood(mu + steps).mean - exact).square()).sum(0).sqrt()
+    assert spread.max() > 0.05, "the code must matter"
+    error = (found.mean.flatten(1) - exact).abs()
+    assert (error < 5 * spread / math.sqrt(n) + 5e-5).all()
+
+
+def test_single_pass_decodes_the_location(vae, images, missing):
+    found = infer(vae, images, missing, method="single_pass", generator=gen(), n_draws=1)
+    with torch.no_grad():
+        mu, _, likelihood = vae.condition(images.flatten(1), ~missing.flatten(1))
+        torch.testing.assert_close(found.mean.flatten(1), likelihood(mu).mean)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_missing_pixels_are_never_looked_at(vae, images, missing, method):
+    hidden = images.masked_fill(missing, math.nan)
+    seen, again = (
+        infer(vae, x, missing, method=method, generator=gen(), n_draws=3) for x in (images, hidden)
+    )
+    assert torch.equal(seen.mean, again.mean)
+    assert torch.equal(seen.codes, again.codes)
+    assert decode(vae, seen.codes, hidden, missing).isfinite().all()
+
+
+def test_nothing_observed_and_nothing_missing(vae, images):
+    missing = torch.zeros(60, 8, 8, dtype=torch.bool)
+    missing[0] = True
+    images = images.masked_fill(missing, math.nan)
+    found = infer(vae, images, missing, generator=gen(), n_draws=5)
+    assert found.mean.isfinite().all()
+    filled = impute(images, missing, found.mean)
+    assert torch.equal(filled[1:], images[1:])
+    # The prediction with nothing observed depends on nothing that was there.
+    other = infer(vae, images[:1] + 7, missing[:1], generator=gen(), n_draws=5)
+    assert other.mean.isfinite().all()
+
+
+def test_no_images(vae):
+    none = torch.zeros(0, 8, 8)
+    found = infer(vae, none, none.bool(), generator=gen(), n_draws=3)
+    assert found.mean.shape == (0, 8, 8)
+    assert found.codes.shape == (3, 0, 2)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda x, m: (x, m.float()), r"missing: torch.float32 .* must be torch.bool"),
+        (lambda x, m: (x, m[1:]), r"missing: torch.bool of shape \(59, 8, 8\)"),
+        (
+            lambda x, m: (x[:, 1:], m[:, 1:]),
+            r"images: \(7, 8\) pixels each; .* trained on \(8, 8\)",
+        ),
+        (
+            lambda x, m: (x.where(m, math.nan), m),
+            r"60 of 60 have an observed pixel outside \[0, 1\]",
+        ),
+        (lambda x, m: (x * 255, m), r"have an observed pixel outside \[0, 1\]"),
+    ],
+)
+def test_bad_input_is_named(vae, images, missing, change, message):
+    with pytest.raises(InputError, match=message):
+        infer(vae, *change(images, missing), generator=gen())
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"method": "map"}, r"method = 'map': must be one of single_pass, draws"),
+        ({"n_draws": 0}, r"n_draws = 0: must be at least 1"),
+        ({"n_averaged": 0}, r"n_averaged = 0: must be at least 1"),
+    ],
+)
+def test_bad_settings_are_named(vae, images, missing, settings, message):
+    with pytest.raises(InputError, match=message):
+        infer(vae, images, missing, generator=gen(), **settings)

@@ -1,0 +1,165 @@
+import math
+
+import numpy as np
+import pytest
+import scipy.integrate
+import scipy.stats
+import torch
+from torch import nn
+
+from vaefill.inference.diagnostics import (
+    PROBABILITIES,
+    active_coordinates,
+    aggregate_quantiles,
+    coordinate_kl,
+    dead_units,
+    diagnose,
+)
+from vaefill.models.distributions import Normal, StudentT
+from vaefill.models.divergences import exact_kl
+from vaefill.models.vae import VAE
+
+F64 = torch.float64
+
+
+def gen(seed: int = 1) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def make(family: str = "gauss", **options) -> VAE:
+    sizes = {"pixels": 4, "hidden": [6, 3], "latent": 2}
+    return VAE(family, **sizes, **options, generator=gen(0))
+
+
+def set_encoder(vae: VAE, weight: list[list[float]], bias: list[float]) -> None:
+    """Make the encoder linear: four pixels to (mu, mu, logvar, logvar)."""
+    layer = nn.Linear(4, 4)
+    with torch.no_grad():
+        layer.weight.copy_(torch.tensor(weight))
+        layer.bias.copy_(torch.tensor(bias))
+    vae.encoder.layers = nn.Sequential(layer)
+
+
+# The first coordinate is twice the first pixel, the second ignores the image: it is the prior.
+USED = [[2.0, 0.0, 0.0, 0.0], [0.0] * 4, [0.0] * 4, [0.0] * 4]
+BIAS = [-1.0, 0.0, math.log(0.25), 0.0]
+
+
+@pytest.mark.parametrize("family", ["gauss", "t"])
+def test_active_and_idle_coordinates(family):
+    vae = make(family, **({"df": 5.0} if family == "t" else {}))
+    set_encoder(vae, USED, BIAS)
+    x = torch.rand(500, 4, generator=gen())
+    found = diagnose(vae, x.reshape(500, 2, 2), generator=gen())
+    assert found["active"] == 1
+    assert found["kl"]["1"] == pytest.approx(0, abs=1e-6)
+    posterior = vae.posterior(x)
+    expected = exact_kl(posterior, vae.prior).mean().item()  # all of it in the first coordinate
+    assert found["kl"]["0"] == pytest.approx(expected, rel=1e-5)
+    assert found["kl"]["0"] > 0.3
+
+
+def test_activity_is_variance_over_images():
+    mu = torch.tensor([[0.0, 0.0, 5.0], [0.21, 0.19, 5.0]])
+    # Variances 0.011025, 0.009025 and 0.
+    assert active_coordinates(mu).tolist() == [True, False, False]
+    assert active_coordinates(mu[:1]).tolist() == [False, False, False]
+
+
+@pytest.mark.parametrize("df", [3.0, 21.0, math.inf])
+def test_coordinate_kl_against_integration(df):
+    mu, logvar = torch.tensor([[0.4, -2.0]], dtype=F64), torch.tensor([[-1.5, 0.3]], dtype=F64)
+    found = coordinate_kl(mu, logvar, df)
+    assert found.shape == (1, 2)
+    family = scipy.stats.norm if math.isinf(df) else scipy.stats.t
+    shape = () if math.isinf(df) else (df,)
+    for m, v, value in zip(mu[0].tolist(), logvar[0].tolist(), found[0].tolist(), strict=True):
+        q, p = family(*shape, loc=m, scale=math.exp(v / 2)), family(*shape)
+        expected, _ = scipy.integrate.quad(
+            lambda z, q=q, p=p: q.pdf(z) * (q.logpdf(z) - p.logpdf(z)), -60, 60, points=[m]
+        )
+        assert value == pytest.approx(expected, abs=1e-4)
+
+
+@pytest.mark.parametrize("df", [3.0, math.inf])
+def test_coordinates_of_a_product_add_up(df):
+    mu, logvar = torch.randn(2, 7, 4, generator=gen(), dtype=F64)
+    family = Normal if math.isinf(df) else lambda mu, logvar: StudentT(mu, logvar, df)
+    whole = exact_kl(family(mu, logvar), family(torch.zeros(4), torch.zeros(4)))
+    torch.testing.assert_close(coordinate_kl(mu, logvar, df).sum(1), whole.to(F64))
+
+
+def test_coordinates_of_a_multivariate_t_are_t_and_do_not_add_up():
+    vae, product = make("t", df=3.0, joint="multivariate"), make("t", df=3.0)
+    x = torch.rand(50, 4, generator=gen())
+    found = diagnose(vae, x, generator=gen())
+    assert found["kl"] == diagnose(product, x, generator=gen())["kl"]
+    joint = exact_kl(vae.posterior(x), vae.prior).mean().item()
+    assert abs(sum(found["kl"].values()) - joint) > 0.01 * joint
+
+
+def test_dead_units_by_hand():
+    layers = nn.Sequential(nn.Linear(2, 3), nn.ReLU(inplace=True), nn.Linear(3, 2), nn.ReLU())
+    with torch.no_grad():
+        layers[0].weight.copy_(torch.tensor([[1.0, 0.0], [-1.0, 0.0], [0.0, -1.0]]))
+        layers[0].bias.zero_()
+        layers[2].weight.copy_(torch.tensor([[1.0, 1.0, 1.0], [-1.0, -1.0, -1.0]]))
+        layers[2].bias.copy_(torch.tensor([0.0, -1.0]))
+    x = torch.tensor([[1.0, 2.0], [-1.0, 3.0]])
+    # Units 0 and 1 fire for one row each, unit 2 for none; then the second unit is below 0.
+    with torch.no_grad():
+        assert dead_units(layers, x) == [1, 1]
+        assert dead_units(layers, x[:1]) == [2, 1]
+    assert x.tolist() == [[1.0, 2.0], [-1.0, 3.0]]
+
+
+def test_dead_units_of_both_networks_are_named():
+    vae = make()
+    relus = [vae.encoder.layers[0], vae.encoder.layers[2], *vae.decoder.layers[:3:2]]
+    expected = {"encoder.0": 2, "encoder.1": 1, "decoder.0": 0, "decoder.1": 5}
+    with torch.no_grad():
+        # Biases decide who fires: each layer's outweigh all that comes from the one before.
+        for power, (layer, dead) in enumerate(zip(relus, expected.values(), strict=True), 1):
+            layer.bias[:dead] = -(1000.0**power)
+            layer.bias[dead:] = 1000.0**power
+    assert diagnose(vae, torch.rand(9, 4), generator=gen())["dead_units"] == expected
+
+
+def test_quantiles_are_of_the_active_coordinates():
+    codes = torch.stack([torch.linspace(0, 1, 1001), torch.full((1001,), 9.0)], dim=1)
+    found = aggregate_quantiles(codes, torch.tensor([True, False]))
+    assert list(found) == [f"{p:g}" for p in PROBABILITIES]
+    assert list(found)[:2] == ["0.0005", "0.001"]
+    assert list(found)[-1] == "0.9995"
+    for probability, quantile in found.items():
+        assert quantile == pytest.approx(float(probability), abs=1e-6)
+
+
+def test_quantiles_of_an_idle_model_are_of_all_coordinates():
+    codes = torch.stack([torch.zeros(10), torch.ones(10)], dim=1)
+    found = aggregate_quantiles(codes, torch.tensor([False, False]))
+    assert found["0.0005"] == 0.0
+    assert found["0.9995"] == 1.0
+
+
+def test_posterior_that_ignores_the_image_has_the_priors_quantiles():
+    vae = make("t", df=3.0)
+    set_encoder(vae, [[0.0] * 4] * 4, [0.0] * 4)
+    found = diagnose(vae, torch.rand(20_000, 4, generator=gen()), generator=gen())
+    assert found["active"] == 0
+    n = 40_000
+    for text, quantile in found["quantiles"].items():
+        # The number of draws below the prior's quantile is binomial.
+        p = float(text)
+        low, high = scipy.stats.binom(n, p).ppf([1e-5, 1 - 1e-5]) / n
+        assert scipy.stats.t(3.0).ppf(low) <= quantile <= scipy.stats.t(3.0).ppf(high)
+
+
+def test_draws_are_the_generators():
+    vae, x = make("t", df=3.0), torch.rand(50, 4, generator=gen())
+    set_encoder(vae, USED, BIAS)
+    found = diagnose(vae, x, generator=gen())["quantiles"]
+    codes = vae.posterior(x).rsample(gen())[:, 0].detach().numpy()
+    np.testing.assert_allclose(
+        list(found.values()), np.quantile(codes.astype(float), PROBABILITIES), rtol=1e-6
+    )

@@ -1,0 +1,68 @@
+"""Against steps by hand, and a fixed point in closed form."""
+
+import pytest
+import torch
+from exact import KINDS, LinearGaussian, gen, incomplete, make
+
+from vaefill.errors import InputError
+from vaefill.inference.iterated import fill, iterated, single_pass
+from vaefill.inference.methods import single_pass as imputation
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_single_pass_is_that_of_imputation(kind):
+    vae, (x, observed) = make(kind), incomplete(8)
+    inferred = single_pass(vae, x, observed, generator=gen(), n_draws=20)
+    assert torch.equal(inferred.mean, imputation.single_pass(vae, x, observed))
+    assert torch.equal(inferred.codes, vae.posterior(x).rsample(gen(), (20,)))
+    assert inferred.diagnostics == {}
+    none = iterated(vae, x, observed, generator=gen(), n_draws=20, n_iterations=0)
+    assert torch.equal(none.mean, inferred.mean)
+    assert torch.equal(none.codes, inferred.codes)
+
+
+def test_two_iterations_by_hand():
+    vae, (x, observed) = make(), incomplete(4)
+    filled = x.clone()
+    for _ in range(2):
+        mean = torch.sigmoid(vae.decoder(vae.encoder(filled)[0]))
+        filled[~observed] = mean[~observed]
+    mu, logvar = vae.encoder(filled)
+    expected = torch.sigmoid(vae.decoder(mu))
+    inferred = iterated(vae, x, observed, generator=gen(), n_draws=3, n_iterations=2)
+    torch.testing.assert_close(inferred.mean, expected)
+    torch.testing.assert_close(inferred.codes, vae.family(mu, logvar).rsample(gen(), (3,)))
+    for image in range(4):
+        gap = ~observed[image]
+        change = (expected - filled)[image, gap].square().mean().sqrt()
+        torch.testing.assert_close(inferred.diagnostics["change"][image], change)
+
+
+def test_iterations_converge_to_the_posterior_mean_of_a_linear_gaussian():
+    model = LinearGaussian()
+    x, observed = model.incomplete(20)
+    mean, _ = model.exact(x, observed)
+    inferred = iterated(model, x, observed, generator=gen(), n_iterations=300)
+    torch.testing.assert_close(inferred.mean, mean @ model.weights)
+    few = [
+        iterated(model, x, observed, generator=gen(), n_iterations=n).diagnostics["change"]
+        for n in (2, 10)
+    ]
+    assert (few[1] <= few[0]).all()
+
+
+def test_nothing_missing_changes_nothing():
+    vae, (x, _) = make(), incomplete(4)
+    observed = torch.ones_like(x, dtype=torch.bool)
+    inferred = iterated(vae, x, observed, generator=gen())
+    torch.testing.assert_close(inferred.mean, vae.likelihood(vae.encoder(x)[0]).mean)
+    assert inferred.diagnostics["change"].isnan().all()
+
+
+def test_observed_pixels_stay():
+    vae, (x, observed) = make(), incomplete(4)
+    filled, _ = fill(vae, x, observed)
+    assert torch.equal(filled[observed], x[observed])
+    assert (filled[~observed] != 0).all()
+    with pytest.raises(InputError, match="n_iterations = -1: must be at least 0"):
+        fill(vae, x, observed, n_iterations=-1)

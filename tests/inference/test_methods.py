@@ -1,0 +1,191 @@
+"""What holds for every method: what is looked at, what is refused, and the prior's part."""
+
+import math
+
+import pytest
+import scipy.stats
+import torch
+from exact import KINDS, errors, gen, make, quadrature
+
+from vaefill.errors import InputError
+from vaefill.inference.methods import METHODS, Inferred, flagged, infer
+from vaefill.models.vae import VAE
+
+EXACT = ["metropolis_within_gibbs", "importance", "laplace", "refit"]
+QUICK = {
+    "pseudo_gibbs": {"n_iterations": 20, "n_warmup": 3},
+    "metropolis_within_gibbs": {"n_iterations": 20, "n_warmup": 3},
+    "importance": {"n_proposals": 40},
+    "laplace": {"n_proposals": 40},
+    "refit": {"n_proposals": 40, "n_steps": 3},
+}
+
+
+def data(n: int = 10) -> tuple[torch.Tensor, torch.Tensor]:
+    """Images of 3 x 4; of number 3 nothing is observed, of number 5 everything."""
+    images = torch.rand(n, 3, 4, generator=gen(2), dtype=torch.float64)
+    missing = torch.rand(n, 3, 4, generator=gen(3)) < 0.4
+    missing[3], missing[5] = True, False
+    return images, missing
+
+
+def quick(vae: VAE, images, missing, method: str, seed: int = 1, **options) -> Inferred:
+    settings = {"n_draws": 8, **QUICK.get(method, {}), **options}
+    return infer(vae, images, missing, method=method, generator=gen(seed), **settings)
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("kind", KINDS)
+def test_missing_pixels_are_never_looked_at(kind, method):
+    vae, (images, missing) = make(kind), data()
+    seen = quick(vae, images, missing, method)
+    hidden = quick(vae, images.masked_fill(missing, math.nan), missing, method)
+    assert seen.mean.shape == (10, 3, 4)
+    assert seen.codes.shape == (1 if method == "map" else 8, 10, 2)
+    assert all(part.shape == (10,) for part in seen.diagnostics.values())
+    assert ((seen.mean >= 0) & (seen.mean <= 1)).all()
+    assert seen.codes.isfinite().all()
+    torch.testing.assert_close(hidden, seen, rtol=0, atol=0, equal_nan=True)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_draws_are_the_generators(method):
+    vae, (images, missing) = make(), data()
+    first, again, other = (quick(vae, images, missing, method, seed) for seed in (1, 1, 2))
+    torch.testing.assert_close(again, first, rtol=0, atol=0, equal_nan=True)
+    if method != "map":
+        assert (other.codes != first.codes).all(-1).any(0).all()
+
+
+@pytest.mark.parametrize("method", ["single_pass", "iterated", "map"])
+def test_batches_do_not_matter_without_draws(method):
+    vae, (images, missing) = make(), data()
+    some = missing.flatten(1).all(1).logical_not()
+    whole = quick(vae, images[some], missing[some], method)
+    parts = quick(vae, images[some], missing[some], method, batch_size=2)
+    torch.testing.assert_close(parts.mean, whole.mean, rtol=0, atol=1e-9)
+    for name, values in whole.diagnostics.items():
+        torch.testing.assert_close(
+            parts.diagnostics[name], values, rtol=0, atol=1e-6, equal_nan=True
+        )
+
+
+@pytest.mark.parametrize("method", EXACT)
+def test_batches_matter_by_their_draws_alone(method):
+    vae, (images, missing) = make(), data()
+    settings = {"n_chains": 40} if "gibbs" in method else {"n_proposals": 2000}
+    whole, parts = (
+        infer(vae, images, missing, method=method, generator=gen(), batch_size=size, **settings)
+        for size in (250, 3)
+    )
+    some = torch.arange(10) != 3
+    ess = torch.minimum(whole.diagnostics["ess"], parts.diagnostics["ess"])[some]
+    error = (whole.mean - parts.mean).flatten(1)[some].abs() * ess.sqrt().unsqueeze(-1)
+    assert error.max() < 5 * 0.5 * 2**0.5  # the standard deviation of a mean is at most 1 / 2
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("kind", KINDS)
+def test_nothing_observed_gives_the_prior(kind, method):
+    vae, images = make(kind), torch.full((5, 3, 4), math.nan, dtype=torch.float64)
+    missing = torch.ones(5, 3, 4, dtype=torch.bool)
+    inferred = quick(vae, images, missing, method, n_draws=80)
+    if method != "map":
+        law = scipy.stats.norm() if kind == "gauss" else scipy.stats.t(vae.architecture["df"])
+        coordinate = inferred.codes[..., 0].flatten()
+        assert scipy.stats.kstest(coordinate, law.cdf).pvalue > 1e-4
+        mean = vae.likelihood(inferred.codes).mean.mean(0)
+        torch.testing.assert_close(inferred.mean.flatten(1), mean.detach())
+    assert not inferred.diagnostics or not flagged(inferred.diagnostics).any()
+    assert all(values.isnan().all() for values in inferred.diagnostics.values())
+
+
+@pytest.mark.parametrize("method", EXACT)
+def test_methods_find_the_prior_by_themselves(method):
+    # Given to the method itself, an image of which nothing is observed is no special case.
+    vae, x = make(), torch.zeros(3, 12, dtype=torch.float64)
+    settings = {"n_chains": 40} if "gibbs" in method else {}
+    inferred = METHODS[method](vae, x, x.bool(), generator=gen(), **settings)
+    expected = vae.likelihood(vae.prior.rsample(gen(5), (20_000,))).mean.mean(0)
+    allowed = 5 * 0.5 / inferred.diagnostics["ess"].min().sqrt()
+    assert (inferred.mean - expected).abs().max() < allowed
+    assert allowed < 0.25
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_everything_observed_is_a_reconstruction(method):
+    vae, (images, missing) = make(), data()
+    x, settings = images[5:6].flatten(1), {"n_chains": 40} if "gibbs" in method else {}
+    inferred = infer(vae, images[5:6], missing[5:6], method=method, generator=gen(), **settings)
+    inferred = inferred._replace(mean=inferred.mean.flatten(1))
+    if method in EXACT:
+        assert errors(inferred, quadrature(vae, x, x >= 0)).abs().max() < 5
+    elif method == "pseudo_gibbs":
+        drawn = vae.likelihood(vae.posterior(x).rsample(gen(5), (8000,))).mean
+        assert ((inferred.mean - drawn.mean(0)) / drawn.std(0)).abs().max() < 5 * 2**0.5 / 8000**0.5
+    else:
+        code = inferred.codes[0] if method == "map" else vae.encoder(x)[0]
+        torch.testing.assert_close(inferred.mean, vae.likelihood(code).mean)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_no_image_at_all(method):
+    images, missing = data()
+    inferred = quick(make(), images[:0], missing[:0], method)
+    assert inferred.mean.shape == (0, 3, 4)
+    assert inferred.codes.shape[1:] == (0, 2)
+    assert all(part.shape == (0,) for part in inferred.diagnostics.values())
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_float32_and_the_models_dtype(method):
+    images, missing = data()
+    inferred = quick(make().float(), images, missing, method)
+    assert inferred.mean.dtype == inferred.codes.dtype == torch.float32
+    assert inferred.mean.isfinite().all()
+    assert not inferred.mean.requires_grad
+
+
+def spoil(images, missing, value):
+    images, place = images.clone(), (~missing).nonzero()[[7, 40]]
+    images[tuple(place.T)] = value
+    return images, missing
+
+
+@pytest.mark.parametrize(
+    ("change", "options", "message"),
+    [
+        (lambda x, m: (x, m.float()), {}, r"missing: torch.float32 .* must be torch.bool"),
+        (lambda x, m: (x, m[:-1]), {}, r"missing: torch.bool of shape \(9, 3, 4\)"),
+        (lambda x, m: (x[:, 1:], m[:, 1:]), {}, r"images: of shape \(10, 2, 4\); .* of 12 pixels"),
+        (lambda x, m: (x[0], m[0]), {}, r"images: of shape \(3, 4\); .* must be \(n, height"),
+        (lambda x, m: spoil(x, m, math.nan), {}, r"2 observed pixels .* first in image 1"),
+        (lambda x, m: spoil(x, m, 255.0), {}, r"2 observed pixels are nan or outside \[0, 1\]"),
+        (lambda x, m: spoil(x, m, -1e-6), {}, r"2 observed pixels are nan or outside \[0, 1\]"),
+        (lambda x, m: (x, m), {"method": "gibbs"}, "method = 'gibbs': must be one of single_pass"),
+        (lambda x, m: (x, m), {"n_draws": 0}, "n_draws = 0: must be at least 1"),
+        (lambda x, m: (x, m), {"batch_size": 0}, "batch_size = 0: must be at least 1"),
+    ],
+)
+def test_bad_input_is_named(change, options, message):
+    with pytest.raises(InputError, match=message) as error:
+        infer(make(), *change(*data()), **{"method": "iterated", "generator": gen()} | options)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("kind", KINDS)
+def test_on_a_gpu(kind, method):
+    images, missing = data()
+    generator = torch.Generator("cuda").manual_seed(1)
+    settings = {"n_draws": 8, **QUICK.get(method, {})}
+    vae = make(kind).cuda()
+    inferred = infer(vae, images, missing, method=method, generator=generator, **settings)
+    assert inferred.mean.device.type == inferred.codes.device.type == "cpu"
+    assert inferred.mean.isfinite().all()
+    if method in ("single_pass", "iterated", "map"):
+        expected = quick(make(kind), images, missing, method)
+        some = torch.arange(10) != 3
+        torch.testing.assert_close(inferred.mean[some], expected.mean[some], rtol=0, atol=1e-6)

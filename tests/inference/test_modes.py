@@ -1,0 +1,112 @@
+"""Against a closed form, scipy's optimiser, and derivatives by finite differences."""
+
+import numpy as np
+import pytest
+import scipy.optimize
+import torch
+from exact import KINDS, LinearGaussian, gen, incomplete, make
+
+from vaefill.inference.modes import find_modes, posterior_mode
+from vaefill.inference.target import log_joint
+
+
+def smooth(kind: str, latent: int = 3) -> torch.nn.Module:
+    """A model without kinks, where the gradient vanishes at every maximum."""
+    vae = make(kind, latent)
+    for layers in (vae.encoder.layers, vae.decoder.layers):
+        for number, layer in enumerate(layers):
+            if isinstance(layer, torch.nn.ReLU):
+                layers[number] = torch.nn.Tanh()
+    return vae
+
+
+def objective(vae, x, observed):
+    """Minus the log joint of one image and its gradient, for scipy."""
+
+    def value_and_gradient(z):
+        z = torch.from_numpy(z)[None].requires_grad_()
+        value = -log_joint(vae.likelihood(z), vae.prior, z, x[None], observed[None])
+        return value.item(), torch.autograd.grad(value.sum(), z)[0][0].numpy()
+
+    return value_and_gradient
+
+
+def test_linear_gaussian_has_its_mean_and_covariance():
+    model = LinearGaussian()
+    x, observed = model.incomplete(20)
+    mean, covariance = model.exact(x, observed)
+    modes = find_modes(model, x, observed, tolerance=0)
+    torch.testing.assert_close(modes.z, mean.expand(4, -1, -1), rtol=0, atol=1e-7)
+    torch.testing.assert_close(torch.linalg.inv(modes.precision)[1], covariance)
+    inferred = posterior_mode(model, x, observed, generator=gen(), tolerance=0)
+    torch.testing.assert_close(inferred.mean, mean @ model.weights, rtol=0, atol=1e-7)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_smooth_maxima_are_those_of_scipy(kind):
+    vae, (x, observed) = smooth(kind), incomplete(5)
+    modes = find_modes(vae, x, observed, tolerance=0, max_iterations=500)
+    assert modes.gradient.abs().max() < 1e-5
+    for image in range(len(x)):
+        function = objective(vae, x[image], observed[image])
+        for start, z in enumerate(modes.z[:, image]):
+            found = scipy.optimize.minimize(function, z.numpy() + 0.01, jac=True, tol=1e-9)
+            np.testing.assert_allclose(found.x, z, atol=1e-4)
+            assert -found.fun == pytest.approx(modes.log_joint[start, image].item(), abs=1e-8)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_kinks_do_not_stop_the_ascent_early(kind):
+    # No descent by Nelder and Mead, which needs no derivative, gets above.
+    vae, (x, observed) = make(kind), incomplete(5)
+    inferred = posterior_mode(vae, x, observed, generator=gen(), tolerance=0, max_iterations=200)
+    for image in range(len(x)):
+        function = objective(vae, x[image], observed[image])
+        start = inferred.codes[0, image].numpy()
+        found = scipy.optimize.minimize(lambda z, f=function: f(z)[0], start, method="Nelder-Mead")
+        assert -found.fun < inferred.diagnostics["log_joint"][image] + 1e-3
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_gradient_and_curvature_by_finite_differences(kind):
+    vae, (x, observed) = make(kind, latent=3), incomplete(6)
+    # No step at all: derivatives at the starts.
+    modes = find_modes(vae, x, observed, max_iterations=0)
+    prior, h = vae.prior, 1e-5
+    for start in range(4):
+        z = modes.z[start]
+
+        def gradient(z):
+            z = z.detach().requires_grad_()
+            likelihood = vae.likelihood(z)
+            value = log_joint(likelihood, prior, z, x, observed)
+            fit = likelihood.log_prob(x, observed)
+            return [torch.autograd.grad(v.sum(), z, retain_graph=True)[0] for v in (value, fit)]
+
+        torch.testing.assert_close(modes.gradient[start], gradient(z)[0])
+        rows = []
+        for step in h * torch.eye(3, dtype=z.dtype):
+            rows.append((gradient(z - step)[1] - gradient(z + step)[1]) / (2 * h))
+        # The decoder is linear here, so that the likelihood's Hessian is the Fisher information.
+        fisher = torch.stack(rows, 1)
+        surrogate = modes.precision[start] - fisher
+        expected = torch.ones_like(z)
+        if kind in ("t", "continuous"):
+            expected = (prior.df + 1) / (prior.df + z.square())
+        elif kind == "multivariate":
+            expected = (prior.df + 3) / (prior.df + z.square().sum(-1, keepdim=True)).expand_as(z)
+        near_kink = (fisher - fisher.mT).abs().amax((1, 2)) > 1e-3
+        assert not near_kink.any()
+        torch.testing.assert_close(surrogate, torch.diag_embed(expected), rtol=0, atol=1e-5)
+
+
+def test_the_best_start_wins_and_is_decoded():
+    vae, (x, observed) = make(), incomplete(8)
+    modes = find_modes(vae, x, observed, tolerance=1e-3)
+    inferred = posterior_mode(vae, x, observed, generator=gen(), n_draws=7)
+    assert inferred.codes.shape == (1, 8, 2)
+    torch.testing.assert_close(inferred.diagnostics["log_joint"], modes.log_joint.amax(0))
+    mean = vae.likelihood(inferred.codes[0]).mean
+    torch.testing.assert_close(inferred.mean, mean)
+    value = log_joint(vae.likelihood(inferred.codes[0]), vae.prior, inferred.codes[0], x, observed)
+    torch.testing.assert_close(inferred.diagnostics["log_joint"], value)

@@ -1,0 +1,221 @@
+import numpy as np
+import pytest
+from skimage.metrics import structural_similarity
+from sklearn.datasets import load_digits
+
+from vaefill.errors import InputError
+from vaefill.metrics.images import METRICS, mse, score, ssim, ssim_global, ssim_map
+from vaefill.metrics.images import images as metrics
+
+REGIONS = ("image", "missing", "observed")
+
+
+def random_images(n, *shape, seed=0):
+    rng = np.random.default_rng(seed)
+    return rng.random((n, *shape)), rng.random((n, *shape))
+
+
+def digits():
+    """Digits enlarged to 24 x 24, with flat background as in MNIST, and a noisy copy."""
+    images = np.kron(load_digits().images[:20] / 16, np.ones((3, 3)))
+    noise = np.random.default_rng(0).normal(0, 0.2, images.shape)
+    return images, np.clip(images + noise, 0, 1)
+
+
+def case(n=7, height=12, width=10):
+    image, prediction = random_images(n, height, width)
+    missing = np.random.default_rng(1).random(image.shape) < 0.3
+    return image, prediction, missing
+
+
+@pytest.mark.parametrize(
+    ("image", "output"),
+    [random_images(10, 28, 28), random_images(5, 9, 15), random_images(3, 7, 7), digits()],
+    ids=["random", "oblong", "one window", "digits"],
+)
+def test_ssim_equals_scikit_image_one_image_at_a_time(image, output):
+    expected = [
+        structural_similarity(x, y, data_range=1) for x, y in zip(image, output, strict=True)
+    ]
+    np.testing.assert_allclose(ssim(image, output), expected, rtol=0, atol=1e-10)
+
+
+@pytest.mark.parametrize("window", [3, 5, 11])
+def test_ssim_map_equals_scikit_image_for_other_windows(window):
+    image, output = random_images(4, 13, 14)
+    border = window // 2
+    for x, y, ours in zip(image, output, ssim_map(image, output, window), strict=True):
+        _, full = structural_similarity(x, y, data_range=1, win_size=window, full=True)
+        inner = full[border:-border, border:-border]
+        np.testing.assert_allclose(ours, inner, rtol=0, atol=1e-10)
+
+
+def test_ssim_over_a_region_averages_the_windows_centred_in_it():
+    image, output = digits()
+    region = np.random.default_rng(1).random(image.shape) < 0.3
+    expected = []
+    for x, y, inside in zip(image, output, region, strict=True):
+        _, full = structural_similarity(x, y, data_range=1, full=True)
+        expected.append(full[3:-3, 3:-3][inside[3:-3, 3:-3]].mean())
+    np.testing.assert_allclose(ssim(image, output, region), expected, rtol=0, atol=1e-10)
+
+
+@pytest.mark.parametrize("side", [9, 27])
+def test_ssim_global_equals_scikit_image_with_a_window_as_large_as_the_image(side):
+    image, output = random_images(6, side, side)
+    expected = [
+        structural_similarity(x, y, data_range=1, win_size=side)
+        for x, y in zip(image, output, strict=True)
+    ]
+    np.testing.assert_allclose(ssim_global(image, output), expected, rtol=0, atol=1e-10)
+
+
+def test_ssim_global_equals_its_definition_on_even_and_oblong_images():
+    image, output = random_images(5, 28, 20)
+    for x, y, ours in zip(image, output, ssim_global(image, output), strict=True):
+        covariance = np.cov(x.ravel(), y.ravel())
+        luminance = (2 * x.mean() * y.mean() + 1e-4) / (x.mean() ** 2 + y.mean() ** 2 + 1e-4)
+        structure = (2 * covariance[0, 1] + 9e-4) / (np.trace(covariance) + 9e-4)
+        assert ours == pytest.approx(luminance * structure, abs=1e-12)
+
+
+def test_mse_by_hand():
+    image = np.array([[[0.0, 1.0], [0.5, 0.25]], [[0.0, 0.0], [0.0, 0.0]]])
+    output = np.array([[[0.5, 1.0], [0.0, 0.75]], [[1.0, 0.0], [0.0, 0.5]]])
+    region = np.array([[[True, True], [False, False]], [[False, False], [False, True]]])
+    np.testing.assert_array_equal(mse(image, output), [0.75 / 4, 1.25 / 4])
+    np.testing.assert_array_equal(mse(image, output, region), [0.25 / 2, 0.25])
+    np.testing.assert_array_equal(mse(image, output, ~region), [0.5 / 2, 1 / 3])
+
+
+def test_identical_images():
+    image, _ = digits()
+    np.testing.assert_array_equal(mse(image, image), 0)
+    np.testing.assert_allclose(ssim(image, image), 1, rtol=0, atol=1e-12)
+    np.testing.assert_allclose(ssim_global(image, image), 1, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("metric", [mse, ssim, ssim_global])
+def test_metrics_are_symmetric_and_treat_each_image_alone(metric):
+    image, output = random_images(6, 10, 11)
+    values = metric(image, output)
+    assert values.shape == (6,)
+    np.testing.assert_array_equal(metric(output, image), values)
+    np.testing.assert_array_equal(metric(image[2:3], output[2:3]), values[2:3])
+
+
+@pytest.mark.parametrize("metric", [mse, ssim])
+def test_empty_region_is_nan_in_that_image_alone(metric):
+    image, output = random_images(3, 9, 9)
+    region = np.ones(image.shape, bool)
+    region[1] = False
+    values = metric(image, output, region)
+    np.testing.assert_array_equal(np.isnan(values), [False, True, False])
+
+
+def test_region_within_the_border_has_no_window():
+    image, output = random_images(1, 9, 9)
+    region = np.zeros(image.shape, bool)
+    region[:, :3] = True
+    assert np.isnan(ssim(image, output, region)).all()
+    assert np.isfinite(mse(image, output, region)).all()
+
+
+@pytest.mark.parametrize("metric", [mse, ssim, ssim_global])
+def test_float32_is_computed_in_float64(metric):
+    image, output = (a.astype(np.float32) for a in random_images(4, 12, 12))
+    values = metric(image, output)
+    assert values.dtype == np.float64
+    np.testing.assert_array_equal(values, metric(image.astype(float), output.astype(float)))
+
+
+@pytest.mark.parametrize("window", [1, 4, 11, -7])
+def test_impossible_window_is_refused(window):
+    image, output = random_images(1, 9, 12)
+    with pytest.raises(InputError, match=f"window = {window} on images of 9 x 12"):
+        ssim_map(image, output, window)
+
+
+def test_score_has_every_number_of_the_contract():
+    image, prediction, missing = case()
+    assert list(score(image, prediction)) == [("prediction", "image", name) for name in METRICS]
+    expected = {
+        (output, region, metric)
+        for output in ("prediction", "imputation")
+        for region in REGIONS
+        for metric in ("mse", "ssim")
+    } | {(output, "image", "ssim_global") for output in ("prediction", "imputation")}
+    scores = score(image, prediction, missing)
+    assert set(scores) == expected
+    assert all(v.shape == (7,) and v.dtype == np.float64 for v in scores.values())
+
+
+def test_score_equals_the_single_metrics_whatever_the_chunk(monkeypatch):
+    image, prediction, missing = case()
+    imputation = image.copy()
+    imputation[missing] = prediction[missing]
+    outputs = {"prediction": prediction, "imputation": imputation}
+    regions = {"image": None, "missing": missing, "observed": ~missing}
+    for chunk in (1, 3, 7, 100):
+        monkeypatch.setattr(metrics, "CHUNK", chunk)
+        scores = score(image, prediction, missing)
+        for name, output in outputs.items():
+            np.testing.assert_array_equal(
+                scores[name, "image", "ssim_global"], ssim_global(image, output)
+            )
+            for region, pixels in regions.items():
+                for metric in (mse, ssim):
+                    np.testing.assert_allclose(
+                        scores[name, region, metric.__name__],
+                        metric(image, output, pixels),
+                        rtol=1e-12,
+                    )
+
+
+def test_imputation_mse_is_missing_fraction_times_mse_on_missing():
+    image, prediction, missing = case()
+    scores = score(image, prediction, missing)
+    np.testing.assert_allclose(
+        scores["imputation", "image", "mse"],
+        missing.mean((1, 2)) * scores["imputation", "missing", "mse"],
+        rtol=1e-12,
+    )
+    np.testing.assert_array_equal(
+        scores["imputation", "missing", "mse"], scores["prediction", "missing", "mse"]
+    )
+    np.testing.assert_array_equal(scores["imputation", "observed", "mse"], 0)
+
+
+def test_a_region_leaves_out_what_lies_elsewhere():
+    image, prediction, missing = case()
+    spoilt = np.where(missing, prediction, 1 - image)
+    scores, expected = score(image, spoilt, missing), score(image, prediction, missing)
+    for key in (("prediction", "missing", "mse"), ("imputation", "image", "ssim")):
+        np.testing.assert_array_equal(scores[key], expected[key])
+    worse = scores["prediction", "image", "mse"] > expected["prediction", "image", "mse"]
+    assert worse.all()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"image": np.zeros((2, 9, 9), np.uint8)}, "image: values are uint8; must be float"),
+        ({"image": np.zeros((9, 9))}, r"image: shape \(9, 9\); expected"),
+        ({"image": np.zeros((0, 9, 9))}, r"image: shape \(0, 9, 9\); expected"),
+        ({"prediction": np.zeros((3, 9, 9))}, r"prediction: shape \(3, 9, 9\)"),
+        ({"missing": np.zeros((2, 9, 8), bool)}, r"missing: shape \(2, 9, 8\)"),
+        ({"missing": np.zeros((2, 9, 9))}, "missing: values are float64; must be bool"),
+        ({"prediction": np.full((2, 9, 9), np.nan)}, "prediction: nan or infinite values"),
+        ({"image": np.zeros((2, 5, 5))} | dict.fromkeys(("prediction", "missing")), "SSIM window"),
+    ],
+)
+def test_unusable_arrays_are_refused(change, message):
+    arrays = {
+        "image": np.zeros((2, 9, 9)),
+        "prediction": np.zeros((2, 9, 9)),
+        "missing": np.zeros((2, 9, 9), bool),
+    } | change
+    if arrays["prediction"] is None:
+        arrays["prediction"] = arrays["image"]
+    with pytest.raises(InputError, match=message):
+        score(**arrays)

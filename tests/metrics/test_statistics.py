@@ -1,0 +1,172 @@
+import numpy as np
+import pytest
+from scipy import stats
+
+from vaefill.errors import InputError
+from vaefill.metrics.statistics import bootstrap_intervals, mean_interval, paired_difference
+
+
+def bootstrap(values, seed=0, n_resamples=2000, level=0.95):
+    rng = np.random.default_rng(seed)
+    return bootstrap_intervals(values, rng=rng, n_resamples=n_resamples, level=level)
+
+
+def test_mean_interval_by_hand():
+    # mean 2, s 1, and t of 2 degrees of freedom is 4.302653 at 97.5 % in any printed table
+    interval = mean_interval([1, 2, 3])
+    assert interval == pytest.approx((2, 2 - 4.302653 / 3**0.5, 2 + 4.302653 / 3**0.5), abs=1e-6)
+
+
+@pytest.mark.parametrize("level", [0.5, 0.95, 0.999])
+@pytest.mark.parametrize("n", [2, 5, 40])
+def test_mean_interval_equals_scipy(n, level):
+    values = np.random.default_rng(0).normal(3, 2, n)
+    low, high = stats.t.interval(level, n - 1, loc=values.mean(), scale=stats.sem(values))
+    assert mean_interval(values, level) == pytest.approx((values.mean(), low, high), rel=1e-12)
+
+
+@pytest.mark.parametrize("level", [0.8, 0.95])
+def test_paired_difference_equals_scipy(level):
+    a, b = np.random.default_rng(0).normal(size=(2, 5))
+    expected = stats.ttest_rel(b, a).confidence_interval(level)
+    difference = paired_difference(a, b, level)
+    assert difference == pytest.approx((b.mean() - a.mean(), *expected), rel=1e-12)
+
+
+def test_paired_difference_excludes_zero_when_the_t_test_rejects():
+    rng = np.random.default_rng(0)
+    rejected = []
+    for shift in np.linspace(0, 3, 50):
+        a, b = rng.normal(size=5), rng.normal(shift, size=5)
+        _, low, high = paired_difference(a, b)
+        rejected.append(not low <= 0 <= high)
+        assert rejected[-1] == (stats.ttest_rel(a, b).pvalue < 0.05)
+    assert 0 < sum(rejected) < 50
+
+
+def test_paired_difference_takes_out_what_both_share():
+    seed_effect = np.array([0.0, 10.0, -20.0, 5.0])
+    assert paired_difference(seed_effect, seed_effect + 0.5) == pytest.approx((0.5, 0.5, 0.5))
+    a, b = np.random.default_rng(0).normal(size=(2, 4))
+    plain, swapped = paired_difference(a, b), paired_difference(b, a)
+    assert swapped == pytest.approx((-plain.mean, -plain.high, -plain.low))
+
+
+def test_one_value_has_no_interval():
+    for interval in (
+        mean_interval([0.25]),
+        paired_difference([1.0], [1.25]),
+        *bootstrap([[0.25, 0.25]]),
+    ):
+        assert interval == pytest.approx((0.25, np.nan, np.nan), nan_ok=True)
+
+
+def test_equal_values_have_an_interval_of_no_width():
+    assert mean_interval([2.0, 2.0, 2.0]) == (2, 2, 2)
+    assert bootstrap([[2.0, 0.0]] * 3) == [(2, 2, 2), (0, 0, 0)]
+
+
+def test_nan_is_not_hidden():
+    values = [1.0, np.nan, 3.0]
+    assert np.isnan(mean_interval(values)).all()
+    assert np.isnan(paired_difference(values, [1.0, 2.0, 3.0])).all()
+    for undefined in (np.nan, np.inf):
+        with pytest.raises(InputError, match="column 1 is not finite in 2 of 3 images"):
+            bootstrap([[1.0, undefined], [2.0, undefined], [3.0, 4.0]])
+
+
+@pytest.mark.parametrize("n", [2, 5])
+def test_mean_interval_covers_the_mean_as_often_as_it_says(n):
+    samples = np.random.default_rng(0).normal(1, 3, (2000, n))
+    covered = sum(low <= 1 <= high for _, low, high in map(mean_interval, samples))
+    # 1 in 10,000 for an interval that is right
+    assert stats.binomtest(covered, 2000, 0.95).pvalue > 1e-4
+
+
+@pytest.mark.parametrize("level", [0.5, 0.95])
+@pytest.mark.parametrize(("n_images", "n_resamples"), [(2, 5), (60, 250), (999, 100)])
+def test_bootstrap_is_scipys_draw_for_draw(n_images, n_resamples, level):
+    values = np.random.default_rng(1).exponential(size=(n_images, 4))
+    expected = stats.bootstrap(
+        (values,),
+        np.mean,
+        n_resamples=n_resamples,
+        confidence_level=level,
+        method="percentile",
+        rng=np.random.default_rng(0),
+    ).confidence_interval
+    intervals = bootstrap(values, n_resamples=n_resamples, level=level)
+    for column, interval in enumerate(intervals):
+        ends = (expected.low[column], expected.high[column])
+        assert interval == pytest.approx((values[:, column].mean(), *ends), rel=1e-12)
+
+
+def test_bootstrap_of_many_images_agrees_with_the_normal_limit():
+    values = np.random.default_rng(1).exponential(size=(10_000, 1))
+    [(mean, low, high)] = bootstrap(values)
+    half = 1.959964 * values.std() / 100
+    assert mean == pytest.approx(values.mean())
+    assert (mean - low, high - mean) == pytest.approx((half, half), rel=0.1)
+
+
+def test_bootstrap_of_three_images_by_enumeration():
+    # Of 0, 0, 1 the resampled mean is 0, 1/3, 2/3, 1 with probabilities 8, 12, 6, 1 of 27.
+    for level, low, high in ((0.99, 0, 1), (0.8, 0, 2 / 3), (0.2, 1 / 3, 1 / 3)):
+        [interval] = bootstrap([[0.0], [0.0], [1.0]], level=level)
+        assert interval == pytest.approx((1 / 3, low, high))
+
+
+def test_bootstrap_covers_the_mean_about_as_often_as_it_says():
+    samples = np.random.default_rng(0).exponential(size=(300, 500))
+    # 500 experiments of 300 images; a batch of 100 shares its resamples.
+    rng = np.random.default_rng(1)
+    intervals = [
+        interval
+        for batch in np.split(samples, 5, axis=1)
+        for interval in bootstrap_intervals(batch, rng=rng, n_resamples=400)
+    ]
+    covered = sum(low <= 1 <= high for _, low, high in intervals)
+    assert 0.91 < covered / 500 < 0.98
+
+
+def test_columns_of_a_bootstrap_are_as_if_each_were_alone():
+    values = np.random.default_rng(1).normal(size=(50, 3))
+    values[:, 2] = 1 - 2 * values[:, 0]
+    together = bootstrap(values)
+    alone = [bootstrap(column[:, None])[0] for column in values.T]
+    np.testing.assert_allclose(together, alone, rtol=1e-12)
+    mean, low, high = together[0]
+    assert together[2] == pytest.approx((1 - 2 * mean, 1 - 2 * high, 1 - 2 * low))
+
+
+def test_bootstrap_depends_on_its_generator_alone():
+    values = np.random.default_rng(1).normal(size=(50, 1))
+    assert bootstrap(values) == bootstrap(values)
+    assert bootstrap(values) != bootstrap(values, seed=1)
+
+
+@pytest.mark.parametrize("level", [0, 1, 95, np.nan])
+def test_impossible_level_is_refused(level):
+    with pytest.raises(InputError, match="level = "):
+        mean_interval([1, 2], level)
+    with pytest.raises(InputError, match="level = "):
+        bootstrap([[1], [2]], level=level)
+
+
+@pytest.mark.parametrize("values", [[], [[1.0, 2.0]], 3.0])
+def test_values_of_another_shape_are_refused(values):
+    with pytest.raises(InputError, match=r"expected \(n,\) with n > 0"):
+        mean_interval(values)
+
+
+@pytest.mark.parametrize("values", [np.empty((0, 2)), [1.0, 2.0], 3.0])
+def test_images_of_another_shape_are_refused(values):
+    with pytest.raises(InputError, match=r"expected \(n_images, n_columns\) with n_images > 0"):
+        bootstrap(values)
+
+
+def test_lengths_must_agree():
+    with pytest.raises(InputError, match=r"shapes \(2,\) and \(3,\) cannot be paired"):
+        paired_difference([1, 2], [1, 2, 3])
+    with pytest.raises(InputError, match="cannot be paired"):
+        paired_difference([1, 2, 3], [1])

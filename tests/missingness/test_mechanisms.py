@@ -1,0 +1,463 @@
+import numpy as np
+import pytest
+from scipy.stats import binom, chi2_contingency, chisquare, ks_2samp
+
+from stages import mask
+from vaefill.errors import InputError
+from vaefill.missingness.mechanisms import mechanisms as missingness
+from vaefill.storage import load_arrays, save_arrays
+
+SETTINGS = {
+    "random": {"fraction": 0.3},
+    "square": {"size": 12},
+    "squares": {"count": 3, "size": 7},
+    "half": {"side": "any"},
+    "scanlines": {"fraction": 0.3},
+    "mar": {"fraction": 0.3, "strength": 2.0},
+    "mnar": {"fraction": 0.3, "strength": 2.0},
+}
+STAGE = {name: SETTINGS[name] for name in ("random", "square")}
+
+
+@pytest.fixture
+def rng():
+    return np.random.default_rng(0)
+
+
+def grey(n_samples, height=28, width=28):
+    """Images whose pixels are uniform, each image of another brightness."""
+    rng = np.random.default_rng(9)
+    shape = (n_samples, height, width)
+    return rng.random(shape) * rng.uniform(0.2, 1, (n_samples, 1, 1))
+
+
+def inside(count, n, probability, level=0.999):
+    """Whether a binomial count lies in its interval."""
+    low, high = binom.interval(level, n, probability)
+    return (low <= count) & (count <= high)
+
+
+# random
+
+
+@pytest.mark.parametrize("fraction", [0.01, 0.3, 0.9])
+def test_random_fraction_lies_in_its_binomial_interval(rng, fraction):
+    missing = missingness.random(grey(1000), fraction=fraction, rng=rng)
+    assert missing.shape == (1000, 28, 28)
+    assert missing.dtype == bool
+    low, high = binom.interval(0.999, missing.size, fraction)
+    assert low <= missing.sum() <= high
+
+
+def test_random_misses_every_pixel_alike_and_independently(rng):
+    n_samples, fraction = 5000, 0.3
+    missing = missingness.random(grey(n_samples), fraction=fraction, rng=rng)
+    low, high = binom.interval(1 - 1e-3 / 784, n_samples, fraction)
+    per_pixel = missing.sum(axis=0)
+    assert low <= per_pixel.min()
+    assert per_pixel.max() <= high
+    for first, second in [
+        (missing[:, :, 1:], missing[:, :, :-1]),
+        (missing[:, 1:], missing[:, :-1]),
+        (missing[1:], missing[:-1]),
+    ]:
+        both = (first & second).mean()
+        assert abs(both - fraction**2) < 4 * np.sqrt(fraction**2 / first.size)
+
+
+def test_random_differs_between_images(rng):
+    missing = missingness.random(grey(100), fraction=0.3, rng=rng)
+    assert len(np.unique(missing.reshape(100, -1), axis=0)) == 100
+
+
+@pytest.mark.parametrize("fraction", [0, 1, -0.1, 1.5, np.nan, np.inf])
+def test_random_refuses_fractions_outside_0_and_1(rng, fraction):
+    with pytest.raises(InputError, match=rf"fraction = {fraction}: must lie strictly between"):
+        missingness.random(grey(2), fraction=fraction, rng=rng)
+
+
+# square
+
+
+def corners(missing):
+    """First missing row and column of every image."""
+    return missing.any(axis=2).argmax(axis=1), missing.any(axis=1).argmax(axis=1)
+
+
+@pytest.mark.parametrize(
+    ("height", "width", "size"), [(28, 28, 12), (28, 28, 1), (28, 28, 28), (9, 7, 4), (7, 9, 7)]
+)
+def test_square_is_whole_and_inside(rng, height, width, size):
+    missing = missingness.square(grey(500, height, width), size=size, rng=rng)
+    assert missing.shape == (500, height, width)
+    assert missing.dtype == bool
+    for image, top, left in zip(missing, *corners(missing), strict=True):
+        expected = np.zeros((height, width), bool)
+        expected[top : top + size, left : left + size] = True
+        assert expected.sum() == size**2
+        np.testing.assert_array_equal(image, expected)
+
+
+@pytest.mark.parametrize(("height", "width", "size"), [(28, 28, 12), (9, 7, 4)])
+def test_square_reaches_every_place_alike(rng, height, width, size):
+    rows, columns = height - size + 1, width - size + 1
+    missing = missingness.square(grey(40 * rows * columns, height, width), size=size, rng=rng)
+    top, left = corners(missing)
+    counts = np.bincount(top * columns + left, minlength=rows * columns)
+    assert len(counts) == rows * columns
+    assert counts.min() > 0
+    assert chisquare(counts).pvalue > 1e-3
+
+
+@pytest.mark.parametrize(("size", "height", "width"), [(29, 28, 28), (8, 9, 7), (0, 28, 28)])
+def test_square_refuses_sizes_that_do_not_fit(rng, size, height, width):
+    with pytest.raises(InputError, match=rf"size = {size}: .* images of {height} x {width}"):
+        missingness.square(grey(2, height, width), size=size, rng=rng)
+
+
+# squares
+
+
+def test_squares_are_the_union_of_as_many_squares():
+    missing = missingness.squares(grey(300), count=3, size=7, rng=np.random.default_rng(2))
+    rng = np.random.default_rng(2)
+    drawn = [missingness.square(grey(300), size=7, rng=rng) for _ in range(3)]
+    np.testing.assert_array_equal(missing, drawn[0] | drawn[1] | drawn[2])
+    pixels = missing.sum(axis=(1, 2))
+    assert pixels.max() == 3 * 49
+    assert 49 <= pixels.min() < 3 * 49  # some overlap
+
+
+def test_squares_are_rarely_where_none_is_by_the_product_of_their_chances(rng):
+    # An inner pixel escapes one square with 1 - size^2 / places, all with its power.
+    missing = missingness.squares(grey(4000, 9, 9), count=4, size=3, rng=rng)
+    assert inside((~missing[:, 4, 4]).sum(), 4000, (1 - 9 / 49) ** 4)
+
+
+@pytest.mark.parametrize("count", [0, -1, 1.5])
+def test_squares_refuse_bad_counts(rng, count):
+    with pytest.raises(InputError, match=rf"squares: count = {count}: must be a whole number"):
+        missingness.squares(grey(2), count=count, size=3, rng=rng)
+
+
+# half
+
+BY_HAND = {
+    "top": [[1, 1, 1], [1, 1, 1], [0, 0, 0], [0, 0, 0], [0, 0, 0]],
+    "bottom": [[0, 0, 0], [0, 0, 0], [0, 0, 0], [1, 1, 1], [1, 1, 1]],
+    "left": [[1, 0, 0]] * 5,
+    "right": [[0, 0, 1]] * 5,
+}
+
+
+@pytest.mark.parametrize("side", BY_HAND)
+def test_half_by_hand(rng, side):
+    missing = missingness.half(grey(3, 5, 3), side=side, rng=rng)
+    assert missing.dtype == bool
+    np.testing.assert_array_equal(missing, [BY_HAND[side]] * 3)
+    assert missingness.half(grey(2), side=side, rng=rng).mean() == 0.5
+
+
+def test_any_half_is_each_of_the_four_alike(rng):
+    missing = missingness.half(grey(4000, 5, 3), rng=rng)
+    is_side = [(missing == np.array(BY_HAND[side])).all(axis=(1, 2)) for side in BY_HAND]
+    np.testing.assert_array_equal(np.sum(is_side, axis=0), 1)
+    assert chisquare(np.sum(is_side, axis=1)).pvalue > 1e-3
+
+
+def test_half_refuses_other_sides(rng):
+    with pytest.raises(InputError, match=r"half: side = 'up': must be one of any, top, bottom"):
+        missingness.half(grey(2), side="up", rng=rng)
+
+
+# scanlines
+
+
+def test_scanlines_miss_whole_rows_independently(rng):
+    missing = missingness.scanlines(grey(1000), fraction=0.3, rng=rng)
+    rows = missing[:, :, 0]
+    np.testing.assert_array_equal(missing, np.repeat(rows[:, :, None], 28, axis=2))
+    assert inside(rows.sum(), rows.size, 0.3)
+    assert inside(rows.sum(axis=0), 1000, 0.3, 1 - 1e-3 / 28).all()
+    neighbours = chi2_contingency(
+        [[(rows[:, 1:][rows[:, :-1] == a] == b).sum() for b in (0, 1)] for a in (0, 1)]
+    )
+    assert neighbours.pvalue > 1e-3
+
+
+# one number per image
+
+
+@pytest.mark.parametrize("name", ["random", "scanlines"])
+def test_each_image_has_its_fraction(rng, name):
+    fraction = np.repeat([0.1, 0.5, 0.9], 200)
+    missing = missingness.MECHANISMS[name](grey(600), fraction=fraction, rng=rng)
+    for group in np.split(missing, 3):
+        units = group if name == "random" else group[:, :, 0]
+        assert inside(units.sum(), units.size, fraction[0])
+        fraction = fraction[200:]
+
+
+def test_each_image_has_its_size_and_count(rng):
+    size = rng.integers(1, 29, 300)
+    missing = missingness.square(grey(300), size=size, rng=rng)
+    np.testing.assert_array_equal(missing.sum(axis=(1, 2)), size**2)
+    count = np.repeat([1, 2, 6], 100)
+    missing = missingness.squares(grey(300), count=count, size=3, rng=rng)
+    pixels = missing.sum(axis=(1, 2)).reshape(3, 100)
+    assert (pixels.max(axis=1) == 9 * np.array([1, 2, 6])).all()
+    assert (pixels[0] == 9).all()
+
+
+def test_the_bad_one_of_several_numbers_is_named(rng):
+    with pytest.raises(InputError, match=r"random: fraction = 1\.5: must"):
+        missingness.random(grey(3), fraction=np.array([0.1, 1.5, 0.2]), rng=rng)
+    with pytest.raises(InputError, match=r"square: size = 29: must"):
+        missingness.square(grey(3), size=np.array([1, 2, 29]), rng=rng)
+
+
+@pytest.mark.parametrize("name", missingness.MCAR)
+def test_mcar_never_looks_at_a_pixel(name):
+    draw, settings = missingness.MCAR[name], SETTINGS[name]
+    seen, unseen = (
+        draw(images, **settings, rng=np.random.default_rng(3))
+        for images in (grey(20), np.full((20, 28, 28), np.nan))
+    )
+    np.testing.assert_array_equal(seen, unseen)
+
+
+# mar
+
+
+def test_mar_ignores_whatever_may_be_missing(rng):
+    images = grey(200)
+    other = images.copy()
+    other[:, :, 14:] = rng.random((200, 28, 14)) ** 4
+    first, second = (
+        missingness.mar(x, fraction=0.4, strength=3.0, rng=np.random.default_rng(1))
+        for x in (images, other)
+    )
+    np.testing.assert_array_equal(first, second)
+    assert not first[:, :, :14].any()
+    other[:, :, :14] = 1 - images[:, :, :14]
+    third = missingness.mar(other, fraction=0.4, strength=3.0, rng=np.random.default_rng(1))
+    assert (first != third).any()
+
+
+@pytest.mark.parametrize(("height", "width", "left"), [(6, 5, 3), (5, 6, 3), (4, 1, 1)])
+def test_mar_observes_the_middle_of_odd_widths(rng, height, width, left):
+    missing = missingness.mar(grey(400, height, width), fraction=0.9, rng=rng)
+    assert not missing[:, :, :left].any()
+    assert missing[:, :, left:].any(axis=0).all()
+
+
+@pytest.mark.parametrize("strength", [-2.0, 0.0, 1.0, 50.0])
+@pytest.mark.parametrize("fraction", [0.05, 0.3, 0.9])
+def test_mar_fraction_of_the_right_half(rng, fraction, strength):
+    missing = missingness.mar(grey(2000), fraction=fraction, strength=strength, rng=rng)
+    right = missing[:, :, 14:]
+    # Counts of unequal probabilities spread less than a binomial of their mean.
+    assert inside(right.sum(), right.size, fraction)
+
+
+def test_mar_by_hand(rng):
+    # Two kinds of image, as many of each: ink is -1 and 1, and by symmetry a = 0 at 1/2.
+    images = np.zeros((4000, 2, 2))
+    images[::2, :, 0] = 0.8
+    missing = missingness.mar(images, fraction=0.5, strength=1.5, rng=rng)[:, :, 1]
+    for start, probability in [(0, 1 / (1 + np.exp(-1.5))), (1, 1 / (1 + np.exp(1.5)))]:
+        assert inside(missing[start::2].sum(), 4000, probability)
+
+
+def test_mar_of_equal_ink_is_random(rng):
+    missing = missingness.mar(np.full((500, 8, 8), 0.3), fraction=0.3, strength=5.0, rng=rng)
+    assert inside(missing[:, :, 4:].sum(axis=0), 500, 0.3, 1 - 1e-3 / 32).all()
+
+
+# mnar
+
+
+def test_mnar_by_hand(rng):
+    # Half of the pixels 0, half 1: at 1/2 the symmetry gives a = -b / 2.
+    images = rng.permutation(np.arange(40_000) % 2).reshape(100, 20, 20).astype(np.float32)
+    missing = missingness.mnar(images, fraction=0.5, strength=1.5, rng=rng)
+    for x, probability in [(0, 1 / (1 + np.exp(0.75))), (1, 1 / (1 + np.exp(-0.75)))]:
+        assert inside(missing[images == x].sum(), 20_000, probability)
+
+
+@pytest.mark.parametrize("strength", [-3.0, 1.0, 4.0, 300.0])
+@pytest.mark.parametrize("fraction", [0.05, 0.3, 0.9])
+def test_mnar_fraction(rng, fraction, strength):
+    missing = missingness.mnar(grey(500), fraction=fraction, strength=strength, rng=rng)
+    assert inside(missing.sum(), missing.size, fraction)
+
+
+@pytest.mark.parametrize("strength", [-3.0, 3.0])
+def test_mnar_log_odds_rise_with_brightness_by_its_strength(rng, strength):
+    images = rng.integers(0, 5, (2000, 10, 10)) / 4
+    missing = missingness.mnar(images, fraction=0.4, strength=strength, rng=rng)
+    rate = np.array([missing[images == x].mean() for x in np.unique(images)])
+    n = missing.size / 5
+    slope = np.diff(np.log(rate / (1 - rate))) / 0.25
+    error = np.sqrt(1 / (n * rate * (1 - rate)))  # of the log odds
+    assert (np.abs(slope - strength) < 4 * np.hypot(error[1:], error[:-1]) / 0.25).all()
+
+
+def test_mnar_hides_whatever_the_neighbours_are(rng):
+    # Given its own value, a pixel's missingness depends on no other pixel.
+    images = rng.integers(0, 2, (3000, 6, 6)).astype(float)
+    missing = missingness.mnar(images, fraction=0.4, strength=3.0, rng=rng)[:, :, 1:]
+    for x in (0, 1):
+        own, left = images[:, :, 1:] == x, images[:, :, :-1] == 1
+        table = [[(missing[own & side] == lost).sum() for lost in (0, 1)] for side in (left, ~left)]
+        assert chi2_contingency(table).pvalue > 1e-3
+
+
+def test_mnar_of_strength_0_is_random(rng):
+    images = grey(1000)
+    missing = missingness.mnar(images, fraction=0.3, strength=0.0, rng=rng)
+    np.testing.assert_array_equal(
+        missing, missingness.random(images, fraction=0.3, rng=np.random.default_rng(0))
+    )
+    dependent = missingness.mnar(images, fraction=0.3, strength=1.0, rng=rng)
+    assert ks_2samp(images[missing], images[~missing]).pvalue > 1e-3
+    assert ks_2samp(images[dependent], images[~dependent]).pvalue < 1e-9
+
+
+# those that look
+
+
+@pytest.mark.parametrize("name", ["mar", "mnar"])
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"fraction": 0.0}, r"fraction = 0\.0: must lie strictly between 0 and 1"),
+        ({"fraction": np.nan}, r"fraction = nan: must lie strictly between 0 and 1"),
+        ({"strength": np.inf}, r"strength = inf: must be a finite number"),
+        ({"images": 255 * grey(2)}, r"images = \d+\.\d+: pixels must lie in \[0, 1\]"),
+        ({"images": np.full((2, 4, 4), np.nan)}, r"images = nan: pixels must lie in \[0, 1\]"),
+    ],
+)
+def test_bad_input_is_named(rng, name, change, message):
+    keywords = {"images": grey(2), "fraction": 0.3, "strength": 1.0} | change
+    with pytest.raises(InputError, match=rf"^{name}: {message}$"):
+        missingness.MECHANISMS[name](**keywords, rng=rng)
+
+
+# all of them
+
+
+@pytest.mark.parametrize("name", missingness.MECHANISMS)
+def test_no_images_have_no_missing_pixels(name, rng):
+    missing = missingness.MECHANISMS[name](grey(0), **SETTINGS[name], rng=rng)
+    assert missing.shape == (0, 28, 28)
+    assert missing.dtype == bool
+
+
+@pytest.mark.parametrize("name", missingness.MECHANISMS)
+def test_same_rng_gives_the_same_pixels(name):
+    images, draw = grey(20), missingness.MECHANISMS[name]
+    first, again, other = (
+        draw(images, **SETTINGS[name], rng=np.random.default_rng(seed)) for seed in (0, 0, 1)
+    )
+    np.testing.assert_array_equal(first, again)
+    assert (first != other).any()
+
+
+def test_a_mechanism_does_not_change_with_the_others():
+    images = grey(20)
+    both = missingness.draw(images, seed=5, settings=SETTINGS)
+    other_size = missingness.draw(images, seed=5, settings=SETTINGS | {"square": {"size": 3}})
+    alone = missingness.draw(images, seed=5, settings={"square": {"size": 12}})
+    turned = missingness.draw(images, seed=5, settings=dict(reversed(SETTINGS.items())))
+    np.testing.assert_array_equal(both["random"], other_size["random"])
+    np.testing.assert_array_equal(both["square"], alone["square"])
+    for name in SETTINGS:
+        np.testing.assert_array_equal(both[name], turned[name])
+
+
+def test_mechanisms_have_streams_of_their_own(monkeypatch):
+    # The same function under two names: one shared stream would give the same pixels twice.
+    monkeypatch.setitem(missingness.MECHANISMS, "other", missingness.random)
+    settings = {"random": {"fraction": 0.5}, "other": {"fraction": 0.5}}
+    missing = missingness.draw(grey(500), seed=5, settings=settings)
+    agree = (missing["random"] == missing["other"]).sum()
+    low, high = binom.interval(0.999, missing["random"].size, 0.5)
+    assert low <= agree <= high
+
+
+def test_pixels_of_a_seed_stay_what_they_are():
+    missing = missingness.draw(grey(2), seed=2024, settings=STAGE)
+    assert np.flatnonzero(missing["random"][0])[:6].tolist() == [0, 5, 6, 7, 9, 13]
+    assert [x.tolist() for x in corners(missing["square"])] == [[13, 14], [9, 0]]
+
+
+# the stage
+
+
+@pytest.fixture
+def stage(tmp_path, monkeypatch):
+    """Run the stage on 30 test images with the given params."""
+    monkeypatch.chdir(tmp_path)
+    save_arrays("split.npz", {"test_images": np.zeros((30, 28, 28), np.uint8)})
+
+    def run(params="mask: {seed: 2024, random: {fraction: 0.3}, square: {size: 12}}"):
+        (tmp_path / "params.yaml").write_text(params, "utf-8")
+        mask.main(["--split", "split.npz", "--out", "missing.npz"])
+        return load_arrays("missing.npz")
+
+    return run
+
+
+def test_stage(stage, tmp_path):
+    missing = stage()
+    assert set(missing) == set(STAGE)
+    expected = missingness.draw(grey(30), seed=2024, settings=STAGE)
+    for name, array in missing.items():
+        np.testing.assert_array_equal(array, expected[name])
+    content = (tmp_path / "missing.npz").read_bytes()
+    stage()
+    assert (tmp_path / "missing.npz").read_bytes() == content
+
+
+@pytest.mark.parametrize(
+    ("params", "message"),
+    [
+        ("seed: 1, random: {fraction: 0}, square: {size: 12}", r"mask\.random\.fraction = 0"),
+        ("seed: 1, random: {fraction: 1.5}, square: {size: 12}", r"mask\.random\.fraction = 1\.5"),
+        ("seed: 1, random: {fraction: .nan}, square: {size: 12}", r"mask\.random\.fraction = nan"),
+        ("seed: 1, random: {fraction: abc}, square: {size: 12}", r"mask\.random\.fraction = 'abc'"),
+        ("seed: 1, random: {fraction: 0.3}, square: {size: 29}", r"square: size = 29: .*28 x 28"),
+        ("seed: 1, random: {fraction: 0.3}, square: {size: 0}", r"mask\.square\.size = 0"),
+        ("seed: 1, random: {fraction: 0.3}, square: {size: 1.5}", r"mask\.square\.size = 1\.5"),
+        ("seed: -1, random: {fraction: 0.3}, square: {size: 12}", r"mask\.seed = -1"),
+        (
+            "seed: 1, random: {rate: 0.3}, square: {size: 12}",
+            r"mask\.random\.rate = 0\.3: no stage",
+        ),
+        ("seed: 1, random: {fraction: 0.3}", r"mask\.square is missing"),
+    ],
+)
+def test_bad_params_stop_the_stage(stage, tmp_path, params, message):
+    with pytest.raises(InputError, match=message) as error:
+        stage(f"mask: {{{params}}}")
+    assert "\n" not in str(error.value)
+    assert not (tmp_path / "missing.npz").exists()
+
+
+def test_fraction_that_dvc_wrote_in_short_form_is_a_number(stage):
+    stage("mask: {seed: 1, random: {fraction: 1e-05}, square: {size: 12}}")
+
+
+def test_misspelt_section_stops_the_stage(stage):
+    with pytest.raises(InputError, match=r"masc = .* did you mean 'mask'\?"):
+        stage("masc: {seed: 1, random: {fraction: 0.3}, square: {size: 12}}")
+
+
+@pytest.mark.parametrize("content", [None, b"", b"PK not an archive"])
+def test_bad_split_file_stops_the_stage(stage, tmp_path, content):
+    (tmp_path / "split.npz").unlink()
+    if content is not None:
+        (tmp_path / "split.npz").write_bytes(content)
+    with pytest.raises(InputError, match=r"^split\.npz: .*`dvc repro`"):
+        stage()

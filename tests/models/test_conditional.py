@@ -1,0 +1,219 @@
+"""The conditional VAE: its bound against integrals over the code, and training on hidden pixels."""
+
+import math
+from functools import partial
+
+import numpy as np
+import pytest
+import torch
+
+from vaefill.errors import InputError
+from vaefill.missingness.mixture import draw_mixture
+from vaefill.models.conditional import ConditionalVAE, conditional_elbo
+from vaefill.models.divergences import exact_kl
+from vaefill.models.likelihoods import Bernoulli
+from vaefill.models.vae import load_model, save_vae
+from vaefill.training.fit import fit
+
+TOP = {"half": {"weight": 1, "side": "top"}}
+MODELS = [("gauss", None, None), ("t", 4.0, "product"), ("t", 4.0, "multivariate")]
+each_model = pytest.mark.parametrize(("family", "df", "joint"), MODELS)
+
+
+def gen(seed: int = 1) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def make(family="gauss", df=None, joint=None, **settings) -> ConditionalVAE:
+    settings = {"widths": [16, 8], "latent": 2, "shape": (8, 8)} | settings
+    return ConditionalVAE(family, df=df, joint=joint, generator=gen(0), **settings)
+
+
+def moved(vae: ConditionalVAE) -> ConditionalVAE:
+    """Weights far from their start, so that p(z|x_o), q(z|x) and the code all matter."""
+    generator = gen(5)
+    with torch.no_grad():
+        for parameter in vae.parameters():
+            parameter += 0.2 * torch.randn(parameter.shape, generator=generator)
+    return vae
+
+
+@pytest.mark.parametrize("networks", ["mlp", "conv"])
+@each_model
+def test_terms_by_hand(digits, networks, family, df, joint):
+    vae = moved(make(family, df, joint, networks=networks))
+    bound = conditional_elbo(vae, digits, gen(), mixture=TOP, kl="quadrature")
+    hidden = torch.zeros(60, 8, 8, dtype=torch.bool)
+    hidden[:, :4] = True
+    hidden = hidden.flatten(1)
+    generator = gen()
+    torch.randint(2**62, (), generator=generator)  # the seed of what is hidden
+    _, prior, likelihood = vae.condition(digits, ~hidden)
+    posterior = vae.posterior(digits, ~hidden)
+    logits = likelihood(posterior.rsample(generator)).logits.double()
+    terms = digits * logits.sigmoid().log() + (1 - digits) * (-logits).sigmoid().log()
+    expected = terms.where(hidden, 0).sum(1)
+    torch.testing.assert_close(bound.reconstruction.double(), expected, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(bound.kl, exact_kl(posterior, prior))
+
+
+@each_model
+def test_bound_lies_below_the_log_likelihood_of_what_is_hidden(digits, family, df, joint):
+    # One coordinate: ln p(x_m|x_o) is an integral over a line.
+    vae, x = moved(make(family, df, joint, latent=1)).double(), digits[:6].double()
+    hidden = torch.zeros(6, 8, 8, dtype=torch.bool)
+    hidden[:, :4] = True
+    hidden = hidden.flatten(1)
+    with torch.no_grad():
+        mu, prior, likelihood = vae.condition(x, ~hidden)
+        z = mu + torch.linspace(-60, 60, 24_001, dtype=torch.float64)[:, None, None]
+        log_joint = torch.cat(
+            [likelihood(part).log_prob(x, hidden) + prior.log_prob(part) for part in z.split(2_000)]
+        )
+        log_likelihood = log_joint.logsumexp(0) + math.log(120 / 24_000)
+        bounds = [
+            conditional_elbo(vae, x, generator, mixture=TOP) for generator in map(gen, range(200))
+        ]
+    values = torch.stack([b.reconstruction - b.kl for b in bounds])
+    error = values.std(0) / math.sqrt(len(values))
+    gap = log_likelihood - values.mean(0)
+    assert (gap > -4 * error).all()
+    # The gap is KL(q(z|x) || p(z|x)), by the same integral.
+    with torch.no_grad():
+        posterior = vae.posterior(x, ~hidden)
+        log_q = torch.cat([posterior.log_prob(part) for part in z.split(2_000)])
+    q = (log_q + math.log(120 / 24_000)).exp()
+    divergence = (q * (log_q - (log_joint - log_likelihood))).sum(0)
+    assert ((gap - divergence).abs() < 4 * error).all()
+
+
+@pytest.mark.parametrize("networks", ["mlp", "conv"])
+def test_what_is_missing_is_never_looked_at(digits, networks):
+    vae = moved(make(networks=networks))
+    hidden = torch.rand(60, 64, generator=gen(2)) < 0.4
+    z = torch.randn(60, 2, generator=gen(3))
+    seen = [
+        (condition.mu, condition.likelihood(z).mean)
+        for condition in (
+            vae.condition(digits, ~hidden),
+            vae.condition(digits.masked_fill(hidden, math.nan), ~hidden),
+        )
+    ]
+    assert all(torch.equal(a, b) for a, b in zip(*seen, strict=True))
+
+
+@pytest.mark.parametrize("networks", ["mlp", "conv"])
+def test_code_observed_pixels_and_their_places_all_reach_the_prediction(digits, networks):
+    vae = moved(make(networks=networks))
+    observed = torch.rand(60, 64, generator=gen(2)) < 0.6
+    x = digits.where(observed, 0)
+    z = torch.randn(60, 2, generator=gen(3))
+    first = vae.condition(x, observed).likelihood(z).mean
+    for other in (
+        vae.condition(x, observed).likelihood(z + 1).mean,
+        vae.condition((x + 0.1 * observed).clamp(max=1), observed).likelihood(z).mean,
+        # The same zeros, now said to be observed.
+        vae.condition(x, torch.ones_like(observed)).likelihood(z).mean,
+    ):
+        assert ((other - first).abs().amax(1) > 1e-4).all()
+
+
+@pytest.mark.parametrize("networks", ["mlp", "conv"])
+def test_draws_and_images_do_not_matter_to_each_other(digits, networks):
+    vae = moved(make(networks=networks))
+    observed = torch.rand(60, 64, generator=gen(2)) < 0.6
+    z = torch.randn(3, 60, 2, generator=gen(3))
+    together = vae.condition(digits, observed).likelihood(z).mean
+    assert together.shape == (3, 60, 64)
+    for draw in range(3):
+        alone = vae.condition(digits[7:9], observed[7:9]).likelihood(z[draw, 7:9]).mean
+        torch.testing.assert_close(together[draw, 7:9], alone)
+
+
+@pytest.mark.parametrize("networks", ["mlp", "conv"])
+@pytest.mark.parametrize(("family", "df"), [("gauss", None), ("t", 5.0)])
+def test_training_learns_more_than_the_mean_image(digits, networks, family, df):
+    vae = make(family, df, networks=networks, widths=[16, 16])
+    bound = partial(conditional_elbo, mixture=TOP)
+    history = fit(
+        vae, digits[:48], digits[48:], epochs=60, batch_size=16, lr=5e-3,
+        schedule="one_cycle", bound=bound, generator=gen(),
+    )  # fmt: skip
+    hidden = torch.zeros(8, 8, dtype=torch.bool)
+    hidden[:4] = True
+    mean_image = Bernoulli(torch.logit(digits[:48].mean(0)))
+    by_mean = -mean_image.log_prob(digits[48:], hidden.flatten().expand(12, 64)).mean()
+    # The half below says whether the half above is bright, dark, or split down the middle.
+    assert history[-1].valid_loss < 0.75 * by_mean.item()
+
+
+def test_bfloat16_comes_near_float32(digits):
+    vae = moved(make(networks="conv", widths=[16, 16]))
+    full, mixed = (
+        conditional_elbo(vae, digits, gen(), mixture=TOP, mixed_precision=mixed)
+        for mixed in (False, True)
+    )
+    assert mixed.reconstruction.dtype == mixed.kl.dtype == torch.float32
+    torch.testing.assert_close(mixed.reconstruction, full.reconstruction, rtol=0.03, atol=0.3)
+    assert not torch.equal(mixed.reconstruction, full.reconstruction)
+
+
+def test_each_step_hides_other_pixels(digits):
+    # Two calls of one generator: where nothing but the pixels hidden differs, the bound does.
+    vae, generator = make(), gen()
+    mixture = {"random": {"weight": 1, "fraction": [0.1, 0.9]}}
+    first, second = (conditional_elbo(vae, digits, generator, mixture=mixture) for _ in range(2))
+    ratio = first.reconstruction / second.reconstruction
+    assert ratio.max() > 1.5
+    assert ratio.min() < 0.67
+
+
+def test_file_makes_the_model_anew(tmp_path, digits):
+    vae = moved(make("t", math.inf, "multivariate", networks="conv"))
+    save_vae(tmp_path / "a.safetensors", vae)
+    again = load_model(tmp_path / "a.safetensors", ConditionalVAE)
+    assert again.architecture == vae.architecture
+    observed = torch.ones_like(digits, dtype=torch.bool)
+    assert torch.equal(again.condition(digits, observed).mu, vae.condition(digits, observed).mu)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"networks": "cnn"}, r"networks = 'cnn': must be one of mlp, conv"),
+        ({"family": "cauchy"}, r"family = 'cauchy'"),
+        ({"likelihood": "normal"}, r"likelihood = 'normal'"),
+        ({"df": 3.0}, r"df = 3.0: the Gaussian model has none"),
+        ({"networks": "conv", "shape": (8, 10)}, r"8 x 10 pixels: sides must be multiples of 4"),
+    ],
+)
+def test_unknown_parts_are_named(settings, message):
+    with pytest.raises(InputError, match=message):
+        make(**settings)
+
+
+def test_weights_come_from_the_generator_alone():
+    torch.manual_seed(0)
+    first = make(networks="conv")
+    torch.manual_seed(1)
+    second = make(networks="conv")
+    for a, b in zip(first.parameters(), second.parameters(), strict=True):
+        assert torch.equal(a, b)
+
+
+def test_blocks_start_as_nothing_and_learn():
+    vae = make(networks="conv")
+    block = vae.networks.fine[1]
+    x = torch.randn(2, 16, 4, 4, generator=gen())
+    torch.testing.assert_close(block(x), x + block.second.bias[:, None, None])
+    block(x).square().sum().backward()
+    assert block.second.weight.grad.abs().max() > 0
+
+
+def test_mixture_hides_what_draw_mixture_draws(digits):
+    # The model's own seed of the draw, taken from the generator, is enough to repeat it.
+    generator = gen(9)
+    seed = int(torch.randint(2**62, (), generator=generator))
+    missing = draw_mixture(60, 8, 8, parts=TOP, rng=np.random.default_rng(seed))
+    assert missing[:, :4].all()
+    assert not missing[:, 4:].any()

@@ -1,0 +1,482 @@
+import itertools
+import math
+from functools import partial
+
+import numpy as np
+import pytest
+import scipy.integrate
+import scipy.stats
+import torch
+
+from vaefill.errors import InputError
+from vaefill.models.distributions import MultivariateT, Normal, StudentT
+from vaefill.models.divergences import (
+    exact_kl,
+    kl_multivariate_t,
+    kl_normal,
+    kl_student_t,
+    monte_carlo_kl,
+)
+
+F64 = torch.float64
+DFS = [2.5, 3.0, 5.0, 10.0, 21.0, 50.0, 1e3, 1e6]
+HEAVY_DFS = [0.5, 0.7, 1.0, 1.5]
+MUS = [0.0, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0]
+SIGMAS = [1e-3, 0.03, 0.3, 0.9, 1.0, 1.5, 3.0]
+GRID = list(itertools.product(MUS, SIGMAS))
+
+
+def mean_over_t(function, df, mu, sigma):
+    """E function(eps) with eps ~ t(df) by adaptive quadrature in t, eps = sqrt(df) sinh(t).
+
+    The points tell `quad` where eps = 0 and where z = mu + sigma eps = 0.
+    """
+    end = math.acosh(math.exp(36 / df))
+    centre = math.asinh(-mu / sigma / math.sqrt(df))
+    points = sorted(p for p in {-end / 5, 0.0, end / 5, centre} if abs(p) < end)
+
+    def integral(integrand):
+        options = {"points": points, "epsabs": 1e-11, "epsrel": 1e-11, "limit": 500}
+        return scipy.integrate.quad(integrand, -end, end, **options)[0]
+
+    # Not divided by the Beta function: at df = 1e6 SciPy's has an error of 2e-10.
+    return integral(
+        lambda t: math.cosh(t) ** -df * function(math.sqrt(df) * math.sinh(t))
+    ) / integral(lambda t: math.cosh(t) ** -df)
+
+
+def quad_kl(mu, sigma, df):
+    def log_ratio(eps):
+        z = mu + sigma * eps
+        return (df + 1) / 2 * (math.log1p(z * z / df) - math.log1p(eps * eps / df))
+
+    return mean_over_t(log_ratio, df, mu, sigma) - math.log(sigma)
+
+
+def finite_sum_kl(mu, sigma, df):
+    """Closed form for odd df, derived by a Fourier series in docs/derivation.md."""
+    h = (df + 1) / 2
+    v = complex(mu / math.sqrt(df), 1) / sigma
+    u = (v - 1j) / (v + 1j)
+    k = np.arange(1, int(h))
+    series = np.sum(np.cumprod((k - h) / (h + k - 1)) / k * u**k).real
+    return -math.log(sigma) + 2 * h * (math.log(sigma * abs(v + 1j) / 2) - series)
+
+
+def on_grid(df, **kwargs):
+    mu, sigma = torch.tensor(GRID, dtype=F64).T
+    return kl_student_t(mu[:, None], 2 * sigma.log()[:, None], df, **kwargs).numpy()
+
+
+@pytest.mark.parametrize("df", [*DFS, *HEAVY_DFS])
+def test_adaptive_quadrature_of_the_definition(df):
+    expected = [quad_kl(mu, sigma, df) for mu, sigma in GRID]
+    bound = 2e-7 if df >= 2 else 1e-6
+    np.testing.assert_allclose(on_grid(df), expected, rtol=1e-10, atol=bound)
+
+
+@pytest.mark.parametrize("df", [1.0, 3.0, 5.0, 21.0, 51.0])
+def test_finite_sum_for_odd_df(df):
+    expected = [finite_sum_kl(mu, sigma, df) for mu, sigma in GRID]
+    np.testing.assert_allclose(on_grid(df), expected, rtol=0, atol=1e-6 if df < 2 else 1e-7)
+    np.testing.assert_allclose(on_grid(df, n_nodes=256), expected, rtol=0, atol=1e-10)
+
+
+def test_cauchy_closed_form():
+    expected = [math.log(((1 + s) ** 2 + mu**2) / (4 * s)) for mu, s in GRID]
+    np.testing.assert_allclose(on_grid(1.0), expected, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize(("df", "bound"), [(2.5, 2e-7), (10.0, 1e-10), (21.0, 1e-10)])
+def test_64_nodes_are_as_good_as_the_documentation_says(df, bound):
+    assert np.abs(on_grid(df, n_nodes=64) - on_grid(df, n_nodes=512)).max() < bound
+
+
+def test_a_scale_far_above_the_priors():
+    # The logarithm's singularity is then all but on the real axis.
+    mu, sigma = 20.0, 1e4
+    arguments = torch.tensor([[mu], [2 * math.log(sigma)]], dtype=F64)
+    value = kl_student_t(*arguments, 21.0)
+    assert value.item() == pytest.approx(finite_sum_kl(mu, sigma, 21.0), abs=1e-6)
+
+
+@pytest.mark.parametrize(("df", "bound"), [(0.2, 1e-6), (1.0, 1e-6), (2.0, 2e-7), (21.0, 2e-7)])
+def test_error_is_bounded_for_any_location_and_scale(df, bound):
+    rng = np.random.default_rng(0)
+    mu = torch.from_numpy(10 ** rng.uniform(-3, 4, (300, 1)))
+    logvar = torch.from_numpy(rng.uniform(-28, 28, (300, 1)))
+    value = kl_student_t(mu, logvar, df)
+    better = kl_student_t(mu, logvar, df, n_nodes=1000)
+    torch.testing.assert_close(value, better, rtol=1e-10, atol=bound)
+
+
+@pytest.mark.parametrize("df", [2.5, 21.0])
+def test_two_locations_and_scales(df):
+    q = scipy.stats.t(df, loc=-1.3, scale=0.7)
+    p = scipy.stats.t(df, loc=2.1, scale=1.9)
+    expected, _ = scipy.integrate.quad(
+        lambda z: q.pdf(z) * (q.logpdf(z) - p.logpdf(z)), -np.inf, np.inf, epsabs=1e-10
+    )
+    value = kl_student_t(
+        torch.tensor([-1.3], dtype=F64),
+        torch.tensor([2 * math.log(0.7)], dtype=F64),
+        df,
+        prior_mu=2.1,
+        prior_logvar=torch.tensor([2 * math.log(1.9)], dtype=F64),
+    )
+    assert value.item() == pytest.approx(expected, abs=1e-7)
+
+
+def tensor(*values):
+    return torch.tensor(values, dtype=F64)
+
+
+@pytest.mark.parametrize(("mu", "sigma"), [(0.0, 1.0), (1.5, 0.3), (-3.0, 0.05), (0.2, 2.0)])
+def test_normal_kl_is_the_integral(mu, sigma):
+    q, p = scipy.stats.norm(mu, sigma), scipy.stats.norm()
+    expected, _ = scipy.integrate.quad(
+        lambda z: q.pdf(z) * (q.logpdf(z) - p.logpdf(z)),
+        mu - 20 * sigma, mu + 20 * sigma, points=[mu],
+    )  # fmt: skip
+    value = kl_normal(Normal(tensor(mu), tensor(2 * math.log(sigma))), Normal(*torch.zeros(2, 1)))
+    assert value.item() == pytest.approx(expected, abs=1e-8)
+
+
+def test_normal_kl_between_any_two_is_torchs():
+    mu, logvar = tensor(0.3, -2.0, 7.0), tensor(-1.5, 0.4, 2.0)
+    q, p = Normal(mu, logvar), Normal(tensor(0.03, -2.7, 10.0), logvar.flip(0))
+    expected = torch.distributions.kl_divergence(
+        *(torch.distributions.Normal(law.mu, (0.5 * law.logvar).exp()) for law in (q, p))
+    ).sum()
+    torch.testing.assert_close(kl_normal(q, p), expected)
+
+
+FAMILIES = {
+    "normal": Normal,
+    "product-2.5": partial(StudentT, df=2.5),
+    "product-21": partial(StudentT, df=21.0),
+    "product-inf": partial(StudentT, df=math.inf),
+    "multivariate-2.5": partial(MultivariateT, df=2.5),
+    "multivariate-21": partial(MultivariateT, df=21.0),
+    "multivariate-inf": partial(MultivariateT, df=math.inf),
+}
+
+
+@pytest.mark.parametrize("family", FAMILIES.values(), ids=FAMILIES)
+def test_estimate_by_draws_has_the_exact_mean(family):
+    mu, logvar = torch.tensor([[0.5, -2.0, 6.0], [-3.0, -0.1, 0.4]], dtype=F64)
+    posterior, prior = family(mu, logvar), family(mu / 2 - 1, logvar.flip(0) + 0.7)
+    draws = posterior.rsample(torch.Generator().manual_seed(0), (100_000,))
+    estimates = monte_carlo_kl(posterior, prior, draws)
+    error = estimates.std() / math.sqrt(len(estimates))
+    assert abs(estimates.mean() - exact_kl(posterior, prior)) < 4 * error
+
+
+@pytest.mark.parametrize("family", FAMILIES.values(), ids=FAMILIES)
+def test_kl_of_equals_is_zero(family):
+    law = family(tensor(0.3, -2.0, 7.0), tensor(-1.5, 0.4, 2.0))
+    assert exact_kl(law, law).item() == pytest.approx(0, abs=1e-8)
+    assert monte_carlo_kl(law, law, tensor(0.1, -8.0, 30.0)).item() == 0
+
+
+def normal_kl(mu, logvar):
+    prior = Normal(torch.zeros_like(mu), torch.zeros_like(mu))
+    return kl_normal(Normal(mu, logvar), prior)
+
+
+@pytest.mark.parametrize("df", [2.0**53, 1e300, math.inf])
+def test_infinite_df_is_the_normal_closed_form(df):
+    mu, sigma = torch.tensor(GRID, dtype=F64).T[..., None]
+    expected = normal_kl(mu, 2 * sigma.log()).numpy()
+    np.testing.assert_allclose(on_grid(df), expected, rtol=1e-13, atol=1e-14)
+
+
+@pytest.mark.parametrize("df", [1e8, 1e10, 1e12, 2.0**53 - 1])
+def test_large_df_approaches_it(df):
+    # To first order in 1 / df the two differ by at most mu^4 / (2 df).
+    bound = 1e8 / df + 3e-14 * math.sqrt(df) + 1e-7
+    np.testing.assert_allclose(on_grid(df), on_grid(math.inf), rtol=1e-10, atol=bound)
+
+
+@pytest.mark.parametrize("df", [0.2, *HEAVY_DFS, *DFS, 1e12, math.inf])
+def test_is_never_negative_and_zero_only_at_the_prior(df):
+    values = on_grid(df)
+    at_prior = GRID.index((0.0, 1.0))
+    assert abs(values[at_prior]) < 1e-8
+    assert np.delete(values, at_prior).min() > 1e-4
+
+
+@pytest.mark.parametrize("df", [0.7, 2.5, 21.0, 1e6])
+@pytest.mark.parametrize(("mu", "sigma"), [(0.4, 0.05), (3.0, 0.9), (-30.0, 3.0)])
+def test_gradients_are_the_integrals_of_the_derivatives(df, mu, sigma):
+    def slope(eps):
+        z = mu + sigma * eps
+        return (df + 1) * z / (df + z * z)
+
+    expected = (
+        mean_over_t(slope, df, mu, sigma),
+        sigma / 2 * mean_over_t(lambda eps: eps * slope(eps), df, mu, sigma) - 0.5,
+    )
+    parameters = torch.tensor([mu, 2 * math.log(sigma)], dtype=F64, requires_grad=True)
+    kl_student_t(parameters[:1], parameters[1:], df).backward()
+    np.testing.assert_allclose(parameters.grad, expected, rtol=1e-9, atol=1e-6)
+
+
+@pytest.mark.parametrize("divergence", [kl_student_t, kl_multivariate_t])
+@pytest.mark.parametrize("df", [0.7, 2.5, 21.0, 1e4, math.inf])
+def test_gradients_of_all_arguments(divergence, df):
+    rng = torch.Generator().manual_seed(0)
+    arguments = torch.randn(4, 2, 3, generator=rng, dtype=F64).unbind()
+    for argument in arguments:
+        argument.requires_grad_()
+
+    def value(mu, logvar, prior_mu, prior_logvar):
+        return divergence(mu, logvar, df, prior_mu=prior_mu, prior_logvar=prior_logvar)
+
+    assert torch.autograd.gradcheck(value, arguments)
+
+
+@pytest.mark.parametrize("df", [0.2, 2.5, 21.0, 1e6, math.inf])
+@pytest.mark.parametrize("logvar", [-600.0, 300.0])
+@pytest.mark.parametrize("mu", [0.0, 1e30])
+def test_extremes_stay_finite(df, logvar, mu):
+    parameters = torch.tensor([mu, logvar], dtype=F64, requires_grad=True)
+    value = kl_student_t(parameters[:1], parameters[1:], df)
+    value.backward()
+    assert value > 10
+    assert torch.isfinite(value)
+    assert torch.isfinite(parameters.grad).all()
+
+
+def test_sums_the_last_axis_alone_and_broadcasts():
+    mu = torch.linspace(-3, 3, 24, dtype=F64).reshape(2, 3, 4)
+    logvar = torch.tensor([-1.0, 0.0, 0.5, 1.0], dtype=F64)
+    value = kl_student_t(mu, logvar, 5.0)
+    assert value.shape == (2, 3)
+    single = [[quad_kl(m.item(), math.exp(v / 2), 5.0) for m, v in zip(row, logvar, strict=True)]
+              for row in mu.flatten(0, 1)]  # fmt: skip
+    np.testing.assert_allclose(value.flatten(), np.sum(single, axis=1), rtol=0, atol=4e-7)
+    assert kl_student_t(mu[:0], logvar, 5.0).shape == (0, 3)
+
+
+@pytest.mark.parametrize("divergence", [kl_student_t, kl_multivariate_t])
+@pytest.mark.parametrize("df", [2.5, 21.0, math.inf])
+def test_float32_is_rounded_at_the_end_alone(divergence, df):
+    # Near the prior the divergence is small: 1e-3 here, where float32 sums would be off by 1e-4.
+    mu = torch.tensor([0.01, 0.02, 30.0])[:, None]
+    logvar = torch.tensor([0.01, -0.02, -9.0])[:, None]
+    value = divergence(mu, logvar, df)
+    assert value.dtype == torch.float32
+    assert torch.equal(value, divergence(mu.double(), logvar.double(), df).float())
+
+
+@pytest.mark.parametrize(
+    ("divergence", "rule"),
+    [(kl_student_t, "must be at least 0.2"), (kl_multivariate_t, "must lie between 0.5 and 1e.06")],
+)
+@pytest.mark.parametrize("df", [0.0, -1.0, 0.1, math.nan, -math.inf])
+def test_impossible_df_is_refused(divergence, rule, df):
+    with pytest.raises(InputError, match=rf"^df = .*{rule}"):
+        divergence(torch.zeros(1), torch.zeros(1), df)
+
+
+def test_joint_df_beyond_the_domain_is_refused():
+    # There the two factors of the integrand cancel: at 1e15 the sum would be off by hundreds.
+    with pytest.raises(InputError, match="or be inf"):
+        kl_multivariate_t(torch.zeros(1), torch.zeros(1), 1e15)
+
+
+@pytest.mark.parametrize("divergence", [kl_student_t, kl_multivariate_t])
+@pytest.mark.parametrize("n_nodes", [-1, 0, 1])
+def test_too_few_nodes_are_refused(divergence, n_nodes):
+    with pytest.raises(InputError, match=r"^n_nodes = .* must be at least 2"):
+        divergence(torch.zeros(1), torch.zeros(1), 5.0, n_nodes=n_nodes)
+
+
+@pytest.mark.parametrize("divergence", [kl_student_t, kl_multivariate_t])
+def test_nan_shows(divergence):
+    assert divergence(torch.tensor([math.nan, 0.0]), torch.zeros(2), 5.0).isnan()
+
+
+def test_exact_kl_between_families_is_refused():
+    zero = torch.zeros(2)
+    laws = [
+        Normal(zero, zero),
+        *(family(zero, zero, df) for family in (StudentT, MultivariateT) for df in (5.0, 6.0)),
+    ]
+    for posterior, prior in itertools.permutations(laws, 2):
+        with pytest.raises(InputError, match="must be of one family with one df"):
+            exact_kl(posterior, prior)
+
+
+# The multivariate t: m coordinates that share one chi-square draw.
+
+
+def joint_quad_kl(mu, sigma, df):
+    """The integral of `kl_multivariate_t` in plain t, by adaptive quadrature piece by piece."""
+    m = len(mu)
+
+    def integrand(t):
+        spread = 1 + 2 * t * sigma**2
+        # Logarithm of the second term over the first, free of cancellation for large df.
+        shift = 2 * t / (1 + 2 * t) * (mu**2 / spread).sum() / df
+        ratio = 0.5 * (m * math.log1p(2 * t) - np.log(spread).sum() - df * math.log1p(shift))
+        unmoved = math.exp(-0.5 * (df + m) * math.log1p(2 * t))
+        return -unmoved * math.expm1(ratio) / t
+
+    integral = 0.0
+    for low, high in itertools.pairwise([0.0, *10.0 ** np.arange(-10, 26, 2)]):
+        piece, _ = scipy.integrate.quad(integrand, low, high, epsabs=1e-13, epsrel=1e-11)
+        integral += piece
+        if low > 1 and abs(piece) < 1e-15:
+            break
+    return (df + m) / 2 * integral - np.log(sigma).sum()
+
+
+def joint_cases(m):
+    """Corners of the domain, and posteriors that mix its edges."""
+    rng = np.random.default_rng(m)
+    centres = (np.zeros(m), 30 * np.eye(m)[0], np.full(m, 30.0))
+    corners = [(centre, np.full(m, s)) for centre in centres for s in (1e-3, 0.3, 3.0)]
+    mixed = [(rng.choice([0.0, 1, 30], m), rng.choice([1e-3, 0.3, 3], m)) for _ in range(3)]
+    return np.array(corners + mixed)
+
+
+def joint_kl(cases, df, **kwargs):
+    mu, sigma = torch.from_numpy(cases).unbind(1)
+    return kl_multivariate_t(mu, 2 * sigma.log(), df, **kwargs)
+
+
+@pytest.mark.parametrize("m", [2, 10])
+@pytest.mark.parametrize("df", [2.5, 21.0, 1e4, 1e6])
+def test_multivariate_is_the_adaptive_integral(m, df):
+    expected = [joint_quad_kl(*case, df) for case in joint_cases(m)]
+    np.testing.assert_allclose(joint_kl(joint_cases(m), df), expected, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("m", [2, 3, 10])
+@pytest.mark.parametrize("df", [2.5, 3.0, 5.0, 10.0, 21.0, 50.0, 1e3])
+def test_multivariate_error_is_bounded_over_the_domain(m, df):
+    rng = np.random.default_rng(0)
+    random = np.stack([rng.uniform(0, 30, (100, m)), 10 ** rng.uniform(-3, 0.47, (100, m))], 1)
+    cases = np.concatenate([random, joint_cases(m)])
+    difference = joint_kl(cases, df) - joint_kl(cases, df, n_nodes=1000)
+    assert difference.abs().max() < 1e-6
+
+
+@pytest.mark.parametrize(("df", "bound"), [(0.5, 1e-8), (1.0, 1e-8), (2.0, 1e-8)])
+def test_below_its_domain_the_multivariate_has_more_nodes(df, bound):
+    difference = joint_kl(joint_cases(3), df) - joint_kl(joint_cases(3), df, n_nodes=1000)
+    assert difference.abs().max() < bound
+
+
+@pytest.mark.parametrize("df", [0.7, 2.5, 21.0, 1e3, 1e6])
+def test_one_coordinate_of_the_multivariate_is_the_univariate(df):
+    mu, sigma = tensor(*(case for case in GRID if case[0] <= 30)).T[..., None]
+    value = kl_multivariate_t(mu, 2 * sigma.log(), df)
+    expected = kl_student_t(mu, 2 * sigma.log(), df, n_nodes=256)
+    torch.testing.assert_close(value, expected, rtol=0, atol=1e-6 if df < 2 else 1e-7)
+
+
+@pytest.mark.parametrize("df", [2.5, 21.0])
+@pytest.mark.parametrize(
+    ("mu", "sigma"), [((0.4, -1.5), (0.6, 1.3)), ((3.0, 0.0), (0.2, 2.0))], ids=["near", "far"]
+)
+def test_multivariate_definition_over_the_plane(df, mu, sigma):
+    # q (ln q - ln p) over z = mu + sigma r (cos a, sin a): no mixing variable, no Frullani.
+    def log_density(square):
+        return -math.log(2 * math.pi) - (df + 2) / 2 * math.log1p(square / df)
+
+    def integrand(angle, radius):
+        square = (mu[0] + sigma[0] * radius * math.cos(angle)) ** 2
+        square += (mu[1] + sigma[1] * radius * math.sin(angle)) ** 2
+        log_q = log_density(radius**2)
+        log_ratio = log_q - math.log(sigma[0] * sigma[1]) - log_density(square)
+        return radius * math.exp(log_q) * log_ratio
+
+    expected, _ = scipy.integrate.dblquad(
+        integrand, 0, math.inf, 0, 2 * math.pi, epsabs=1e-7, epsrel=1e-7
+    )
+    value = kl_multivariate_t(tensor(*mu), 2 * tensor(*sigma).log(), df)
+    assert value.item() == pytest.approx(expected, abs=1e-6)
+
+
+@pytest.mark.parametrize("df", [2.5, 21.0, 1e3])
+@pytest.mark.parametrize("sigma", [1e-3, 0.3, 3.0])
+def test_multivariate_around_the_prior_is_a_mean_over_the_f_distribution(df, sigma):
+    # With mu = 0 and one sigma the log ratio depends on |eps|^2 alone, and |eps|^2 / m ~ F(m, df).
+    m, law = 10, scipy.stats.f(10, df)
+
+    def log_ratio(f):
+        return math.log1p(sigma**2 * m * f / df) - math.log1p(m * f / df)
+
+    mean, _ = scipy.integrate.quad(
+        lambda u: log_ratio(law.ppf(u)), 0, 1, epsabs=1e-10, epsrel=1e-10, limit=500
+    )
+    value = kl_multivariate_t(torch.zeros(m, dtype=F64), tensor(*[2 * math.log(sigma)] * m), df)
+    expected = (df + m) / 2 * mean - m * math.log(sigma)
+    assert value.item() == pytest.approx(expected, abs=1e-6)
+
+
+@pytest.mark.parametrize("df", [2.5, 21.0, 1e4])
+def test_multivariate_gradients_at_the_edges_of_the_domain(df):
+    # Central differences of the adaptive integral: neither the nodes nor autograd.
+    mu, sigma = np.array([30.0, 0.5, 1e-2]), np.array([1e-3, 3.0, 0.3])
+    step, expected = 1e-4, []
+    for number in range(6):
+        move = np.zeros((2, 3))
+        move.flat[number] = step
+        high, low = (
+            joint_quad_kl(mu + sign * move[0], sigma * np.exp(sign * move[1] / 2), df)
+            for sign in (1, -1)
+        )
+        expected.append((high - low) / (2 * step))
+    arguments = [torch.from_numpy(mu), torch.from_numpy(2 * np.log(sigma))]
+    for argument in arguments:
+        argument.requires_grad_()
+    kl_multivariate_t(*arguments, df).backward()
+    found = torch.cat([argument.grad for argument in arguments])
+    np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-6)
+
+
+def test_multivariate_of_infinite_df_is_the_normal_closed_form():
+    cases = torch.from_numpy(joint_cases(10))
+    expected = normal_kl(cases[:, 0], 2 * cases[:, 1].log())
+    found = joint_kl(joint_cases(10), math.inf)
+    torch.testing.assert_close(found, expected, rtol=1e-13, atol=0)
+
+
+def test_multivariate_of_large_df_approaches_it():
+    # To first order in 1 / df the two differ by the mean square's square over 4 df.
+    cases = np.array([case for case in joint_cases(10) if case[0].max() <= 1])
+    difference = joint_kl(cases, 1e6) - joint_kl(cases, math.inf)
+    assert difference.abs().max() < (10 * (1 + 3**2)) ** 2 / 1e6
+    assert difference.abs().max() > 1e-6
+
+
+@pytest.mark.parametrize("df", [0.5, 2.5, 21.0, 1e6, math.inf])
+def test_multivariate_is_never_negative_and_zero_only_at_the_prior(df):
+    assert joint_kl(joint_cases(10), df).min() > 1e-2
+    prior = np.stack([np.zeros(10), np.ones(10)])[None]
+    assert abs(joint_kl(prior, df).item()) < 1e-8
+
+
+@pytest.mark.parametrize("df", [0.5, 2.5, 21.0, 1e6, math.inf])
+@pytest.mark.parametrize("logvar", [-600.0, 300.0])
+@pytest.mark.parametrize("mu", [0.0, 1e30])
+def test_multivariate_stays_finite_far_outside(df, logvar, mu):
+    parameters = torch.tensor([[mu] * 4, [logvar] * 4], dtype=F64, requires_grad=True)
+    value = kl_multivariate_t(*parameters, df)
+    value.backward()
+    assert torch.isfinite(value)
+    assert torch.isfinite(parameters.grad).all()
+
+
+def test_multivariate_broadcasts_and_reduces_the_last_axis_alone():
+    mu = torch.linspace(-3, 3, 24, dtype=F64).reshape(2, 3, 4)
+    logvar = tensor(-1.0, 0.0, 0.5, 1.0)
+    value = kl_multivariate_t(mu, logvar, 5.0)
+    single = [joint_quad_kl(row, np.exp(logvar.numpy() / 2), 5.0) for row in mu.numpy()[0]]
+    assert value.shape == (2, 3)
+    np.testing.assert_allclose(value[0], single, rtol=0, atol=1e-7)
+    assert kl_multivariate_t(mu[:0], logvar, 5.0).shape == (0, 3)

@@ -1,0 +1,190 @@
+"""The bound against log-likelihoods known in closed form or by integration."""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+import scipy.integrate
+import scipy.stats
+import torch
+
+from vaefill.errors import InputError
+from vaefill.models.distributions import Latent, Normal
+from vaefill.models.elbo import elbo
+from vaefill.models.importance import importance_bound, summarize
+from vaefill.models.vae import VAE
+
+F64 = torch.float64
+
+
+def gen(seed: int = 1) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+@dataclass
+class Pixels:
+    """x|z ~ N(mean, scale^2)."""
+
+    mean: torch.Tensor
+    scale: float
+
+    def log_prob(self, x: torch.Tensor) -> torch.Tensor:
+        constant = math.log(self.scale) + 0.5 * math.log(2 * math.pi)
+        return -(0.5 * ((x - self.mean) / self.scale).square() + constant).sum(-1)
+
+
+class LinearGaussian:
+    """z ~ N(0, 1), x|z ~ N(z W, scale^2): the rows of W are orthogonal, so z|x factorises.
+
+    With `moved` and `widened` the posterior is not exact.
+    """
+
+    def __init__(self, moved: float = 0.0, widened: float = 1.0) -> None:
+        rotation = np.linalg.qr(np.random.default_rng(0).normal(size=(5, 5)))[0]
+        self.weights = torch.from_numpy(rotation[:2] * np.array([[2.0], [0.5]]))
+        self.scale, self.moved, self.widened = 0.7, moved, widened
+        self.prior = Normal(torch.zeros(2, dtype=F64), torch.zeros(2, dtype=F64))
+
+    def posterior(self, x: torch.Tensor) -> Latent:
+        precision = 1 + self.weights.square().sum(1) / self.scale**2
+        mu = x @ self.weights.T / self.scale**2 / precision
+        logvar = (self.widened**2 / precision).log().expand_as(mu)
+        return Normal(mu + self.moved, logvar)
+
+    def likelihood(self, z: torch.Tensor) -> Pixels:
+        return Pixels(z @ self.weights, self.scale)
+
+    def log_likelihood(self, x: torch.Tensor) -> np.ndarray:
+        covariance = self.weights.T @ self.weights + self.scale**2 * torch.eye(5, dtype=F64)
+        return scipy.stats.multivariate_normal(np.zeros(5), covariance.numpy()).logpdf(x.numpy())
+
+    def images(self, n: int) -> torch.Tensor:
+        return torch.randn(n, 5, generator=gen(3), dtype=F64)
+
+
+@pytest.mark.parametrize("n_draws", [1, 4])
+def test_exact_posterior_needs_one_draw(n_draws):
+    model = LinearGaussian()
+    x = model.images(7)
+    bound = importance_bound(model, x, n_draws=n_draws, generator=gen(), batch_size=3)
+    np.testing.assert_allclose(bound["log_likelihood"], model.log_likelihood(x), rtol=1e-12)
+    np.testing.assert_allclose(bound["ess"], n_draws, rtol=1e-12)
+
+
+def test_inexact_posterior_converges():
+    model, n_draws = LinearGaussian(moved=0.2, widened=1.2), 1000
+    x = model.images(200)
+    bound = importance_bound(model, x, n_draws=n_draws, generator=gen())
+    # The relative variance of the mean weight is 1 / ess - 1 / n_draws.
+    error = (bound["log_likelihood"] - model.log_likelihood(x)) * (
+        1 / bound["ess"] - 1 / n_draws
+    ) ** -0.5
+    assert scipy.stats.kstest(error, "norm").pvalue > 1e-3
+    assert (np.abs(error) < 5).all()
+
+
+def test_effective_sample_size_is_that_of_the_weights():
+    # E w^2 of normal weights in closed form; ess / n_draws is near 1 / E w^2.
+    model = LinearGaussian(moved=0.3)
+    bound = importance_bound(model, model.images(50), n_draws=1000, generator=gen())
+    scale = (1 + model.weights.square().sum(1) / model.scale**2).rsqrt()
+    expected = math.exp(-(0.3 / scale).square().sum().item())
+    assert bound["ess"].mean() / 1000 == pytest.approx(expected, rel=0.1)
+
+
+def make(family: str = "gauss", latent: int = 1, **options) -> VAE:
+    sizes = {"pixels": 6, "hidden": [5, 4], "latent": latent}
+    vae = VAE(family, **sizes, **options, generator=gen(0))
+    with torch.no_grad():  # fresh weights hardly use the code
+        for parameter in vae.parameters():
+            parameter *= 2
+    return vae
+
+
+FAMILIES = [
+    pytest.param("gauss", {}, id="gauss"),
+    pytest.param("t", {"df": 3.0}, id="t"),
+    pytest.param("t", {"df": 3.0, "joint": "multivariate"}, id="multivariate"),
+    pytest.param("t", {"df": 21.0, "likelihood": "continuous_bernoulli"}, id="continuous"),
+]
+
+
+@pytest.mark.parametrize(("family", "options"), FAMILIES)
+def test_one_coordinate_against_integration(family, options):
+    vae, n_draws = make(family, **options).double(), 800
+    x = torch.rand(3, 6, generator=gen(2), dtype=F64)
+    bound = importance_bound(vae, x, n_draws=n_draws, generator=gen())
+    prior = scipy.stats.norm() if family == "gauss" else scipy.stats.t(options["df"])
+
+    z = np.sinh(np.linspace(-12, 12, 20_001))  # far out, as the t's tails are heavy
+    with torch.no_grad():
+        given_z = vae.likelihood(torch.from_numpy(z)[:, None])
+        joint = np.stack([given_z.log_prob(image).exp().numpy() for image in x]) * prior.pdf(z)
+    expected = np.log(scipy.integrate.simpson(joint, z))
+    error = np.sqrt(1 / bound["ess"] - 1 / n_draws)
+    assert (np.abs(bound["log_likelihood"] - expected) < 5 * error + 1e-6).all()
+
+
+@pytest.mark.parametrize(("family", "options"), FAMILIES)
+def test_more_draws_raise_the_bound_above_the_elbo(family, options):
+    vae = make(family, latent=3, **options)
+    x = torch.rand(40, 6, generator=gen(2))
+    one, few, many = (
+        importance_bound(vae, x.repeat(repeats, 1), n_draws=n_draws, generator=gen())
+        for repeats, n_draws in ((200, 1), (100, 5), (4, 100))
+    )
+    means = [bound["log_likelihood"].mean() for bound in (one, few, many)]
+    bound = elbo(vae, x, gen(), n_draws=200, kl="quadrature")
+    expected = (bound.reconstruction - bound.kl).mean().item()
+    error = one["log_likelihood"].std() / len(one["log_likelihood"]) ** 0.5
+    assert abs(means[0] - expected) < 5 * error
+    assert means[0] < means[1] - 5 * error
+    assert means[1] < means[2]
+    np.testing.assert_allclose(one["ess"], 1, rtol=1e-12)
+    assert (many["ess"] >= 1).all()
+    assert (many["ess"] <= 100 * (1 + 1e-12)).all()
+
+
+def test_images_may_keep_their_shape_and_draws_are_the_generators():
+    vae = make()
+    x = torch.rand(4, 2, 3, generator=gen(2))
+    a = importance_bound(vae, x, n_draws=3, generator=gen())
+    b = importance_bound(vae, x.flatten(1), n_draws=3, generator=gen())
+    c = importance_bound(vae, x, n_draws=3, generator=gen(2))
+    assert a["log_likelihood"].dtype == np.float64
+    np.testing.assert_array_equal(a["log_likelihood"], b["log_likelihood"])
+    assert (a["log_likelihood"] != c["log_likelihood"]).all()
+
+
+@pytest.mark.filterwarnings("ignore:df = 0.25")
+def test_draws_far_out_in_the_tail_are_weighed():
+    # The squares of such draws are infinite in float32.
+    bound = importance_bound(
+        make("t", df=0.25), torch.rand(500, 6, generator=gen(2)), n_draws=300, generator=gen()
+    )
+    assert np.isfinite(bound["log_likelihood"]).all()
+
+
+def test_at_least_one_draw():
+    with pytest.raises(InputError, match="n_draws = 0: must be at least 1"):
+        importance_bound(make(), torch.rand(2, 6), n_draws=0, generator=gen())
+
+
+def test_an_image_that_cannot_be_weighed_is_named():
+    model = LinearGaussian()
+    x = model.images(5)
+    x[3, 1] = math.nan
+    model.posterior = lambda images: Normal(*torch.zeros(2, len(images), 2, dtype=F64))
+    with pytest.raises(InputError, match=r"image 3, draw 0: ln p\(x\|z\) = nan: must be finite"):
+        importance_bound(model, x, n_draws=2, generator=gen(), batch_size=2)
+
+
+def test_summary_by_hand():
+    bound = {"log_likelihood": np.array([-1.0, -2.0, -6.0]), "ess": np.array([1.0, 3.0, 5.0])}
+    assert summarize(bound) == {
+        "log_likelihood": -3.0,
+        "ess": 3.0,
+        "ess_low": pytest.approx(1.2),
+        "images": 3,
+    }

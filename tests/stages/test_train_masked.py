@@ -1,0 +1,94 @@
+"""The stage around `fit` for models trained to impute: its params, messages and files."""
+
+import os
+
+import numpy as np
+import pytest
+import torch
+from conftest import ROOT
+from ruamel.yaml import YAML
+
+from stages.train_masked import main
+from study.params import run
+from vaefill.models.conditional import ConditionalVAE
+from vaefill.models.vae import load_model
+from vaefill.storage import load_json, load_table
+
+SMALL = {"latent": 2, "epochs": 2, "batch_size": 8, "lr": 0.002, "mixed_precision": False}
+
+
+class Stage:
+    """The project's own params with small values, and a way to run the stage on them."""
+
+    def __init__(self, root):
+        self.root = root
+        (root / "dvc.yaml").write_bytes((ROOT / "dvc.yaml").read_bytes())
+        self.params = YAML(typ="safe").load(ROOT / "params.yaml")
+        self.params["device"] = "cpu"
+        self.params["masked"] |= {
+            "mixture": {"square": {"weight": 1, "size": [2, 5]}},
+            "mlp": SMALL | {"widths": [8, 4]},
+            "conv": SMALL | {"widths": [4, 8]},
+        }
+        images = np.random.default_rng(0).integers(0, 256, (30, 8, 8), dtype=np.uint8)
+        np.savez(root / "split.npz", train_images=images[:20], valid_images=images[20:])
+
+    def train(self, model="t", networks="conv", seed=0, masked=None, **changes):
+        params = self.params | changes | {"masked": self.params["masked"] | (masked or {})}
+        with (self.root / "params.yaml").open("w") as file:
+            YAML(typ="safe").dump(params, file)
+        files = {"split": "split.npz", "out": "model", "history": "history.csv"}
+        arguments = {"model": model, "networks": networks, "seed": seed, "summary": "summary.json"}
+        flags = [f"--{key}={value}" for key, value in (files | arguments).items()]
+        run(lambda: main(flags))
+        return (self.root / "model").read_bytes()
+
+
+@pytest.fixture
+def stage(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setitem(os.environ, "DVC_ROOT", str(tmp_path))
+    deterministic = torch.are_deterministic_algorithms_enabled()
+    yield Stage(tmp_path)
+    torch.use_deterministic_algorithms(deterministic)
+
+
+@pytest.mark.parametrize("networks", ["mlp", "conv"])
+@pytest.mark.parametrize("model", ["gauss", "t"])
+def test_files_hold_what_params_asked_for(stage, networks, model):
+    stage.train(model, networks, df=5, joint="multivariate")
+    architecture = load_model("model", ConditionalVAE).architecture
+    assert architecture["networks"] == networks
+    assert architecture["shape"] == [8, 8]
+    assert architecture["latent"] == 2
+    expected = ("t", 5, "multivariate") if model == "t" else ("gauss", None, None)
+    assert tuple(architecture[key] for key in ("family", "df", "joint")) == expected
+    assert [row["epoch"] for row in load_table("history.csv")] == ["1", "2"]
+    assert load_json("summary.json")["environment"]["device"] == "cpu"
+    assert not list(stage.root.glob(".checkpoints/*/state.pt"))
+
+
+def test_seed_decides_and_nothing_else(stage):
+    first = stage.train()
+    assert stage.train() == first
+    assert stage.train(seed=1) != first
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"mixture": {"circle": {"weight": 1}}}, "mixture: 'circle': must be one of random"),
+        (
+            {"mixture": {"square": {"weight": 1, "size": [2, 90]}}},
+            "square: size = 90: must be from 1 to 8 whole pixels",
+        ),
+        ({"conv": SMALL | {"widths": [4, 8], "lr": 7}}, r"masked.conv.lr = 7: .* less than 1"),
+        ({"conv": SMALL | {"widths": [4]}}, r"masked.conv.widths"),
+        ({"warmup": 0}, r"masked.warmup = 0: .* greater than 0"),
+    ],
+)
+def test_bad_params_end_in_one_line(stage, change, message):
+    with pytest.raises(SystemExit, match=message) as refused:
+        stage.train(masked=change)
+    assert "\n" not in refused.value.code
+    assert not (stage.root / "model").exists()

@@ -1,0 +1,509 @@
+"""No test needs the network, the real images or to wait: functions stand in for them."""
+
+import gzip
+import hashlib
+import io
+import socket
+import time
+from types import SimpleNamespace
+from urllib.error import URLError
+
+import numpy as np
+import pytest
+import sklearn.datasets
+from sklearn.datasets import load_digits
+
+from stages import fetch_mnist, split
+from study.data import mnist
+from study.data.idx import format_idx, parse_idx
+from study.data.splitting import split_indices
+from vaefill.errors import InputError
+from vaefill.storage import load_arrays, save_arrays
+
+NAMES = tuple(mnist.FILES)
+
+
+@pytest.fixture(autouse=True)
+def _no_network(monkeypatch):
+    def refuse(*args, **kwargs):
+        raise AssertionError("a test reached for the network")
+
+    monkeypatch.delenv("VAEFILL_DATA", raising=False)
+    monkeypatch.setattr(socket, "create_connection", refuse)
+
+
+@pytest.fixture
+def arrays(monkeypatch):
+    """6 + 3 images in MNIST's place: arrays by file name."""
+    rng = np.random.default_rng(0)
+    shapes = [(6, 28, 28), (6,), (3, 28, 28), (3,)]
+    monkeypatch.setattr(mnist, "N_TRAIN", 6)
+    content = {
+        n: rng.integers(10, size=s, dtype=np.uint8) for n, s in zip(NAMES, shapes, strict=True)
+    }
+    for name, array in content.items():
+        file = format_idx(array)
+        monkeypatch.setitem(mnist.FILES, name, (len(file), hashlib.sha256(file).hexdigest()))
+    return content
+
+
+@pytest.fixture
+def project(tmp_path, monkeypatch):
+    """Write a params.yaml and run in its directory."""
+
+    def write(params):
+        (tmp_path / "params.yaml").write_text(params, "utf-8")
+        monkeypatch.chdir(tmp_path)
+        return tmp_path
+
+    return write
+
+
+@pytest.fixture
+def web(arrays):
+    """What a good mirror answers, by file name."""
+    return {f"{n}.gz": gzip.compress(format_idx(a)) for n, a in arrays.items()}
+
+
+@pytest.fixture
+def folder(tmp_path, web):
+    directory = tmp_path / "idx"
+    directory.mkdir()
+    for name, content in web.items():
+        (directory / name).write_bytes(content)
+    return directory
+
+
+class Internet:
+    """A mirror answers with `pages` unless `broken` says how it fails."""
+
+    def __init__(self, pages, broken=None):
+        self.pages = pages
+        self.broken = broken or {}
+        self.asked = []
+        self.pauses = []
+
+    def open_url(self, url, *, timeout):
+        assert timeout == mnist.TIMEOUT
+        self.asked.append(url)
+        mirror, name = url.rsplit("/", 1)
+        failure = self.broken.get(mirror)
+        if isinstance(failure, Exception):
+            raise failure
+        return io.BytesIO(failure if failure is not None else self.pages[name])
+
+    def read(self, cache):
+        return mnist.mnist(cache=cache, open_url=self.open_url, sleep=self.pauses.append)
+
+
+def assert_is(images_and_labels, arrays):
+    images, labels = images_and_labels
+    np.testing.assert_array_equal(images, np.concatenate([arrays[NAMES[0]], arrays[NAMES[2]]]))
+    np.testing.assert_array_equal(labels, np.concatenate([arrays[NAMES[1]], arrays[NAMES[3]]]))
+    assert images.dtype == labels.dtype == np.uint8
+
+
+# IDX files
+
+
+def test_idx_by_hand():
+    content = bytes.fromhex("00000802 00000002 00000003 010203040506")
+    np.testing.assert_array_equal(parse_idx(content), [[1, 2, 3], [4, 5, 6]])
+    assert format_idx(np.array([[1, 2, 3], [4, 5, 6]], np.uint8)) == content
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"\x00\x00\x08",
+        bytes.fromhex("00000901 00000001 01"),  # signed bytes
+        bytes.fromhex("01000801 00000001 01"),
+        b"<html>not found</html>",
+        bytes.fromhex("00000802 00000002"),  # the header ends early
+        bytes.fromhex("00000801 00000003 0102"),
+        bytes.fromhex("00000801 00000001 0102"),
+    ],
+)
+def test_idx_with_wrong_magic_or_length_is_refused(content):
+    with pytest.raises(InputError, match=r"IDX file of (unsigned bytes|shape)"):
+        parse_idx(content)
+
+
+def test_files_are_those_of_70000_images_of_28_by_28():
+    sizes = [16 + 60_000 * 784, 8 + 60_000, 16 + 10_000 * 784, 8 + 10_000]
+    assert [size for size, _ in mnist.FILES.values()] == sizes
+
+
+# The directory that a person names
+
+
+@pytest.mark.parametrize("plain", [False, True])
+def test_directory(folder, arrays, monkeypatch, plain):
+    if plain:
+        for path in list(folder.iterdir()):
+            path.with_suffix("").write_bytes(gzip.decompress(path.read_bytes()))
+            path.unlink()
+    assert_is(mnist.mnist(directory=folder), arrays)
+    monkeypatch.setenv("VAEFILL_DATA", str(folder))
+    assert_is(mnist.mnist(), arrays)
+
+
+def _garbage(path):
+    path.write_bytes(b"<html>proxy login</html>")
+
+
+def _truncate(path):
+    path.write_bytes(path.read_bytes()[:-20])
+
+
+def _flip_one_value(path):
+    content = bytearray(gzip.decompress(path.read_bytes()))
+    content[-1] ^= 1
+    path.write_bytes(gzip.compress(bytes(content)))
+
+
+def _corrupt_stream(path):
+    content = bytearray(path.read_bytes())
+    content[10:200] = bytes(190)
+    path.write_bytes(bytes(content))
+
+
+def _empty(path):
+    path.write_bytes(b"")
+
+
+def _bomb(path):
+    path.write_bytes(gzip.compress(bytes(50_000_000)))
+
+
+def _replace_by_truncated_plain_file(path):
+    path.with_suffix("").write_bytes(gzip.decompress(path.read_bytes())[:-1])
+
+
+@pytest.mark.parametrize(
+    ("damage", "reason"),
+    [
+        (_garbage, "truncated or corrupt"),
+        (_truncate, "truncated or corrupt"),
+        (_corrupt_stream, "truncated or corrupt"),
+        (_flip_one_value, "is corrupt"),
+        (_empty, "should have"),
+        (_bomb, "found more"),
+        (_replace_by_truncated_plain_file, "should have"),
+        (lambda path: path.unlink(), "no file"),
+    ],
+)
+@pytest.mark.parametrize("name", [NAMES[0], NAMES[3]])
+def test_bad_file_in_the_named_directory_stops_the_stage(
+    project, folder, monkeypatch, damage, reason, name
+):
+    damage(folder / f"{name}.gz")
+    project("dataset: mnist")
+    monkeypatch.setenv("VAEFILL_DATA", str(folder))
+    with pytest.raises(InputError) as error:
+        fetch_mnist.main(["--out", "raw.npz"])
+    message = str(error.value)
+    assert f"VAEFILL_DATA={folder}" in message
+    assert name in message
+    assert reason in message
+    assert "\n" not in message
+
+
+def test_named_directory_that_is_not_there_stops_the_stage(project, monkeypatch):
+    directory = project("dataset: mnist")
+    monkeypatch.setenv("VAEFILL_DATA", "nowhere")
+    with pytest.raises(InputError, match=r"VAEFILL_DATA=nowhere: no such directory; point it to"):
+        fetch_mnist.main(["--out", "raw.npz"])
+    assert not (directory / "raw.npz").exists()
+
+
+# Cache, mirrors, OpenML
+
+
+def test_first_mirror_fills_the_cache_and_the_cache_answers_next(tmp_path, web, arrays):
+    internet = Internet(web)
+    assert_is(internet.read(tmp_path), arrays)
+    assert internet.asked == [f"{mnist.MIRRORS[0]}/{name}.gz" for name in NAMES]
+    assert internet.pauses == []
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(NAMES)
+    assert_is(internet.read(tmp_path), arrays)
+    assert len(internet.asked) == 4
+
+
+def test_urlopen_itself(tmp_path, folder, arrays, monkeypatch):
+    mirrors = (f"{tmp_path.as_uri()}/nowhere", folder.as_uri())
+    monkeypatch.setattr(mnist, "MIRRORS", mirrors)
+    pauses = []
+    assert_is(mnist.mnist(cache=tmp_path / "cache", sleep=pauses.append), arrays)
+    assert pauses == [1.0, 2.0]
+
+
+@pytest.mark.parametrize("size", [0, 1000])
+def test_damaged_file_in_the_cache_is_replaced(tmp_path, web, arrays, size):
+    Internet(web).read(tmp_path)
+    damaged = tmp_path / NAMES[2]
+    good = damaged.read_bytes()
+    damaged.write_bytes(bytes(size))
+    internet = Internet(web)
+    assert_is(internet.read(tmp_path), arrays)
+    assert internet.asked == [f"{mnist.MIRRORS[0]}/{NAMES[2]}.gz"]
+    assert damaged.read_bytes() == good
+
+
+@pytest.mark.parametrize(
+    "failure",
+    [
+        URLError("refused"),
+        TimeoutError("timed out"),
+        b"<html>proxy login</html>",
+        gzip.compress(b"other"),
+        gzip.compress(bytes(2000))[:-9],
+    ],
+    # Named, because a gzip header holds the time, and test names must not change with it.
+    ids=["refused", "timeout", "html", "another file", "truncated"],
+)
+def test_next_mirror_answers_after_three_tries(tmp_path, web, arrays, failure):
+    internet = Internet(web, {mnist.MIRRORS[0]: failure})
+    assert_is(internet.read(tmp_path), arrays)
+    first, second = mnist.MIRRORS[:2]
+    assert internet.asked == [f"{first}/{NAMES[0]}.gz"] * 3 + [f"{second}/{n}.gz" for n in NAMES]
+    assert internet.pauses == [1.0, 2.0]
+
+
+def test_one_failure_is_tried_again(tmp_path, web, arrays):
+    internet = Internet(web)
+
+    def flaky(url, *, timeout):
+        response = internet.open_url(url, timeout=timeout)
+        return response if len(internet.asked) > 1 else io.BytesIO(response.read()[:-1])
+
+    pauses = []
+    assert_is(mnist.mnist(cache=tmp_path, open_url=flaky, sleep=pauses.append), arrays)
+    assert internet.asked[:2] == [f"{mnist.MIRRORS[0]}/{NAMES[0]}.gz"] * 2
+    assert pauses == [1.0]
+
+
+def test_cache_that_cannot_be_written_does_not_matter(tmp_path, web, arrays):
+    (tmp_path / "file").write_bytes(b"")
+    assert_is(Internet(web).read(tmp_path / "file" / "cache"), arrays)
+
+
+def _openml(arrays):
+    images = np.concatenate([arrays[NAMES[0]], arrays[NAMES[2]]])
+    labels = np.concatenate([arrays[NAMES[1]], arrays[NAMES[3]]])
+    return SimpleNamespace(
+        data=images.reshape(-1, 784).astype(float), target=labels.astype(str).astype(object)
+    )
+
+
+def _offline():
+    return Internet({}, dict.fromkeys(mnist.MIRRORS, URLError("offline")))
+
+
+def test_openml_is_the_last_resort(tmp_path, arrays, monkeypatch):
+    seen = []
+
+    def fetch_openml(name, **options):
+        seen.append((name, options["version"], socket.getdefaulttimeout()))
+        return _openml(arrays)
+
+    monkeypatch.setattr(sklearn.datasets, "fetch_openml", fetch_openml)
+    internet = _offline()
+    assert_is(internet.read(tmp_path), arrays)
+    assert len(internet.asked) == 3 * len(mnist.MIRRORS)
+    assert seen == [("mnist_784", 1, mnist.TIMEOUT)]
+    assert socket.getdefaulttimeout() is None
+    assert_is(internet.read(tmp_path), arrays)
+    assert len(seen) == 1, "the cache did not answer"
+
+
+def test_openml_with_other_pixels_is_refused(tmp_path, arrays, monkeypatch):
+    bunch = _openml(arrays)
+    bunch.data[-1, -1] += 1
+    monkeypatch.setattr(sklearn.datasets, "fetch_openml", lambda name, **options: bunch)
+    with pytest.raises(InputError, match=r"OpenML: t10k-images-idx3-ubyte is corrupt"):
+        _offline().read(tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_when_all_fail_one_line_names_each_source_and_what_to_do(tmp_path, monkeypatch, arrays):
+    def fetch_openml(name, **options):
+        raise URLError("no route")
+
+    monkeypatch.setattr(sklearn.datasets, "fetch_openml", fetch_openml)
+    internet = _offline()
+    internet.broken[mnist.MIRRORS[1]] = b"<html>"
+    with pytest.raises(InputError) as error:
+        internet.read(tmp_path)
+    message = str(error.value)
+    assert f"cache {tmp_path}: no file {NAMES[0]}" in message
+    assert f"{mnist.MIRRORS[0]}: <urlopen error offline>" in message
+    assert f"{mnist.MIRRORS[1]}: {NAMES[0]}.gz is truncated or corrupt" in message
+    assert "OpenML: <urlopen error no route>" in message
+    assert "VAEFILL_DATA" in message
+    assert "make demo" in message
+    assert "\n" not in message
+    assert internet.pauses == [1.0, 2.0] * (len(mnist.MIRRORS) + 1)
+
+
+@pytest.mark.filterwarnings("ignore:A network error occurred:UserWarning")
+def test_fetch_openml_itself_offline(tmp_path, monkeypatch):
+    def refuse(*args, **kwargs):
+        raise OSError("offline")
+
+    monkeypatch.setattr(socket, "create_connection", refuse)
+    monkeypatch.setattr(time, "sleep", lambda seconds: None)
+    with pytest.raises(InputError, match=r"OpenML: <urlopen error offline>"):
+        _offline().read(tmp_path)
+
+
+def test_every_source_gives_the_same_bytes(project, folder, web, arrays, monkeypatch):
+    directory = project("dataset: mnist")
+    monkeypatch.setenv("VAEFILL_DATA", str(folder))
+    fetch_mnist.main(["--out", "first.npz"])
+    monkeypatch.delenv("VAEFILL_DATA")
+    images, labels = Internet(web).read(directory / "cache")
+    save_arrays("second.npz", {"images": images, "labels": labels})
+    assert (directory / "first.npz").read_bytes() == (directory / "second.npz").read_bytes()
+
+
+# Digits
+
+
+def test_digits(project):
+    project("dataset: digits")
+    fetch_mnist.main(["--out", "data/raw.npz"])
+    raw = load_arrays("data/raw.npz")
+    original = load_digits()
+    images, labels = raw["images"], raw["labels"]
+    assert images.shape == (1797, 28, 28)
+    assert images.dtype == labels.dtype == np.uint8
+    assert (images.min(), images.max()) == (0, 255)
+    np.testing.assert_array_equal(labels, original.target)
+    # Bilinear by hand: pixel centres of the larger grid in the smaller one, edges held.
+    places = (np.arange(28) + 0.5) * 8 / 28 - 0.5
+    weights = np.stack([np.interp(places, np.arange(8), row) for row in np.eye(8)], axis=1)
+    expected = weights @ (original.images / 16 * 255) @ weights.T
+    np.testing.assert_allclose(images, expected, atol=0.5 + 1e-6)
+
+
+# Split
+
+
+def test_split_of_70000_is_that_of_the_slides():
+    parts = split_indices(70_000, test_size=10_000, valid_size=5_000, seed=123)
+    assert list(parts) == ["train", "valid", "test"]
+    assert parts["train"][:5].tolist() == [34261, 27529, 63378, 31619, 3606]
+    assert parts["valid"][:5].tolist() == [53439, 69851, 24150, 29426, 48434]
+    assert parts["test"][:5].tolist() == [21971, 16953, 48447, 42344, 4376]
+    content = b"".join(index.astype("<i8").tobytes() for index in parts.values())
+    assert (
+        hashlib.sha256(content).hexdigest()
+        == "8793fcb622303b41f451bbaa6c2d06b6f2036170b1b6e7b1115b58710f1043cd"
+    )
+
+
+def test_split_is_a_permutation_by_hand():
+    # The division that scikit-learn documents: a permutation's head is held out.
+    parts = split_indices(70_000, test_size=10_000, valid_size=5_000, seed=123)
+    order = np.random.RandomState(123).permutation(70_000)
+    np.testing.assert_array_equal(parts["test"], order[:10_000])
+    rest = order[10_000:]
+    order = np.random.RandomState(123).permutation(60_000)
+    np.testing.assert_array_equal(parts["valid"], rest[order[:5_000]])
+    np.testing.assert_array_equal(parts["train"], rest[order[5_000:]])
+
+
+SECTION = "split: {{seed: 1, test_size: {test_size}, valid_size: {valid_size}}}"
+
+
+@pytest.fixture
+def raw(project):
+    """20 images whose every pixel is their row, after `params` were written."""
+
+    def write(**sizes):
+        directory = project(SECTION.format(**sizes))
+        rows = np.arange(20, dtype=np.uint8)
+        images = np.broadcast_to(rows[:, None, None], (20, 28, 28))
+        save_arrays("raw.npz", {"images": images, "labels": rows % 10})
+        return directory
+
+    return write
+
+
+def run_split():
+    split.main(["--raw", "raw.npz", "--out", "split.npz"])
+    return load_arrays("split.npz")
+
+
+def test_split_stage(raw):
+    directory = raw(test_size=5, valid_size=3)
+    arrays = run_split()
+    for part, size in {"train": 12, "valid": 3, "test": 5}.items():
+        index = arrays[f"{part}_index"]
+        assert index.dtype == np.int64
+        assert arrays[f"{part}_images"].shape == (size, 28, 28)
+        np.testing.assert_array_equal(arrays[f"{part}_images"][:, 13, 27], index)
+        np.testing.assert_array_equal(arrays[f"{part}_labels"], index % 10)
+    together = np.concatenate([arrays[f"{part}_index"] for part in ("train", "valid", "test")])
+    np.testing.assert_array_equal(np.sort(together), np.arange(20))
+    content = (directory / "split.npz").read_bytes()
+    run_split()
+    assert (directory / "split.npz").read_bytes() == content
+
+
+@pytest.mark.parametrize(("test_size", "valid_size"), [(15, 5), (20, 1), (1, 19), (10_000, 5_000)])
+def test_sizes_that_leave_nothing_to_train_on_stop_the_stage(raw, test_size, valid_size):
+    raw(test_size=test_size, valid_size=valid_size)
+    with pytest.raises(InputError, match=rf"test_size = {test_size} .* 20 images: .* train on"):
+        run_split()
+
+
+def test_sizes_that_leave_one_image_to_train_on(raw):
+    raw(test_size=15, valid_size=4)
+    assert run_split()["train_index"].shape == (1,)
+
+
+@pytest.mark.parametrize(("test_size", "valid_size"), [(0, 5), (5, 0), (-1, 5)])
+def test_empty_parts_are_refused(test_size, valid_size):
+    with pytest.raises(InputError, match=r"each must be at least 1"):
+        split_indices(20, test_size=test_size, valid_size=valid_size, seed=0)
+
+
+def _cut(path):
+    path.write_bytes(path.read_bytes()[:-100])
+
+
+@pytest.mark.parametrize("damage", [_garbage, _empty, _cut, lambda path: path.unlink()])
+def test_bad_raw_file_stops_the_stage(raw, damage):
+    directory = raw(test_size=5, valid_size=3)
+    damage(directory / "raw.npz")
+    with pytest.raises(InputError, match=r"^raw\.npz: .*`dvc repro`") as error:
+        run_split()
+    assert "\n" not in str(error.value)
+    assert not (directory / "split.npz").exists()
+
+
+@pytest.mark.parametrize(
+    ("stage", "params", "message"),
+    [
+        (fetch_mnist, "dataset: minst", r"dataset = 'minst'"),
+        (fetch_mnist, "datset: mnist", r"datset = 'mnist': no stage reads this key; did you mean"),
+        (fetch_mnist, "{}", r"dataset is missing"),
+        (split, "split: {seed: 1, test_size: 0, valid_size: 1}", r"split\.test_size = 0"),
+        (split, "split: {seed: 1, test_size: 2.5, valid_size: 1}", r"split\.test_size = 2\.5"),
+        (split, "split: {seed: -1, test_size: 2, valid_size: 1}", r"split\.seed = -1"),
+        (split, "split: {seed: 1, test_size: 2}", r"split\.valid_size is missing"),
+        (
+            split,
+            "split: {seed: 1, test_size: 2, valid_size: 1, valid_sise: 3}",
+            r"split\.valid_sise = 3: no stage reads this key",
+        ),
+    ],
+)
+def test_bad_params_stop_the_stage(project, stage, params, message):
+    project(params)
+    argv = ["--raw", "raw.npz"] if stage is split else []
+    with pytest.raises(InputError, match=message):
+        stage.main([*argv, "--out", "out.npz"])

@@ -1,0 +1,461 @@
+import itertools
+import json
+import subprocess
+
+import numpy as np
+import pytest
+from conftest import ROOT
+from ruamel.yaml import YAML
+from scipy import stats
+
+from study.trials.sweep import (
+    Experiment,
+    Plan,
+    Run,
+    SweepParams,
+    load_plan,
+    load_runs,
+    load_sweep,
+    prior_quantile,
+    read_metrics,
+    save_runs,
+)
+from tools import sweep as tool
+from vaefill.errors import InputError
+
+PARAMS = {
+    "dataset": "mnist",
+    "df": 21,
+    "joint": "product",
+    "kl": "monte_carlo",
+    "likelihood": "bernoulli",
+    "kl_weight": 1.0,
+    "seeds": [0, 1],
+}
+GAUSS = Experiment("gauss", None, None, None, "bernoulli", 1.0)
+T = Experiment("t", 21.0, "product", "monte_carlo", "bernoulli", 1.0)
+SCORES = {
+    mechanism: {
+        "single_pass": {
+            output: {"image": {"mse": mse, "ssim": 0.8, "ssim_global": 0.9}, "missing": {"mse": 9}}
+            for output, mse in (("prediction", 0.03), ("imputation", 0.01))
+        }
+    }
+    for mechanism in ("random", "square")
+}
+METRICS = {
+    "elbo": {"elbo": -102.5, "kl": 24.0, "reconstruction": -78.5},
+    "latent": {
+        "active": 9,
+        "dead_units": {"encoder.0": 30, "encoder.1": 2, "decoder.0": 1},
+        "kl": {"0": 3.0, "1": 2.5},
+        "quantiles": {"0.001": -3.1, "0.999": 3.2},
+    },
+    "likelihood": {"log_likelihood": -98.0, "ess": 21.5, "ess_low": 2.0, "images": 1000},
+    "scores": SCORES,
+}
+
+
+def params(**changes):
+    return SweepParams(**PARAMS | changes)
+
+
+def plan_of(tmp_path, text, **changes):
+    path = tmp_path / "sweep.yaml"
+    path.write_text(f"recipe: converged\nexperiments:\n{text}\n")
+    return load_plan(path, params(**changes))
+
+
+# The plan
+
+
+def test_lists_are_grids_and_the_rest_is_from_the_params(tmp_path):
+    plan = plan_of(tmp_path, "- {model: t, df: [3, .inf], kl: [monte_carlo, quadrature]}", df=10)
+    assert plan.recipe == "converged"
+    assert plan.defaults == T._replace(df=10.0)
+    assert plan.experiments == tuple(
+        T._replace(df=df, kl=kl)
+        for df, kl in itertools.product((3.0, np.inf), ("monte_carlo", "quadrature"))
+    )
+
+
+def test_a_gaussian_has_no_df_and_is_planned_once(tmp_path):
+    text = "- {model: [gauss, t], df: [3, 21]}\n- {model: gauss, kl: quadrature}\n- {model: t}"
+    assert plan_of(tmp_path, text).experiments == (GAUSS, T._replace(df=3.0), T)
+
+
+def test_tracked_plan_holds_what_the_questions_need():
+    plan = load_plan(ROOT / "sweep.yaml", params())
+    curve = [e.df for e in plan.experiments if e == T._replace(df=e.df)]
+    assert curve == [3, 5, 10, 21, 50, np.inf]
+    assert sorted(e.kl_weight for e in plan.experiments if e.gaussian == e) == [
+        0.25,
+        0.5,
+        0.75,
+        1,
+        1,
+    ]
+    assert {e.kl for e in plan.experiments} == {None, "monte_carlo", "quadrature"}
+    assert {e.joint for e in plan.experiments} == {None, "product", "multivariate"}
+    assert plan.recipe in YAML(typ="safe", pure=True).load(ROOT / "params.yaml")["train"]
+
+
+@pytest.mark.parametrize(
+    ("entry", "message"),
+    [
+        ("{model: vae}", "experiments.0.model.0 = 'vae': Input should be 'gauss' or 't'"),
+        ("{model: t, df: [3, abc]}", "experiments.0.df.1 = 'abc': Input should be a valid number"),
+        ("{model: t, df: .nan}", "experiments.0.df.0 = nan: must be a number above 0"),
+        ("{model: t, df: 0}", "experiments.0.df.0 = 0: must be a number above 0"),
+        ("{model: gauss, kl_weight: .inf}", "experiments.0.kl_weight.0 = inf"),
+        ("{model: t, kl: exact}", "experiments.0.kl.0 = 'exact'"),
+        ("{model: t, dff: 3}", "experiments.0.dff = 3: unknown; an experiment has model, df"),
+        ("{df: 3}", "experiments.0.model is missing; add it"),
+        ("{model: t, df: []}", "experiments.0.df = []"),
+    ],
+)
+def test_what_is_wrong_with_a_plan_is_said_in_one_line(tmp_path, entry, message):
+    with pytest.raises(InputError) as error:
+        plan_of(tmp_path, f"- {entry}")
+    assert f"sweep.yaml: {message}" in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_names_are_git_refs_and_say_what_differs_from_the_usual():
+    kinds = {
+        "gauss-s0": GAUSS,
+        "gauss-kl_weight0.25-s0": GAUSS._replace(kl_weight=0.25),
+        "gauss-likelihood_continuous_bernoulli-s0": GAUSS._replace(
+            likelihood="continuous_bernoulli"
+        ),
+        "t-df21-s0": T,
+        "t-dfinf-s0": T._replace(df=np.inf),
+        "t-df2.5-s0": T._replace(df=2.5),
+        "t-df1-s0": T._replace(df=1.0),
+        "t-df5-kl_quadrature-s0": T._replace(df=5.0, kl="quadrature"),
+        "t-df5-joint_multivariate-s0": T._replace(df=5.0, joint="multivariate"),
+    }
+    assert {experiment.name(0): experiment for experiment in kinds.values()} == kinds
+    for name in kinds:
+        subprocess.run(["git", "check-ref-format", f"refs/exps/ab/cd/{name}"], check=True)
+
+
+# The table
+
+
+def test_metrics_become_one_number_per_name():
+    values = read_metrics(METRICS)
+    assert values["elbo"] == -102.5
+    assert values["kl_nats"] == 24
+    assert values["dead_units"] == 30 + 2 + 1
+    assert values["kl/1"] == 2.5
+    assert values["quantile/0.001"] == -3.1
+    assert values["mse/random/imputation"] == 0.01
+    assert values["mse/square/prediction"] == 0.03
+    assert sum(name.startswith(("mse", "ssim")) for name in values) == 3 * 2 * 2
+
+
+@pytest.mark.parametrize("part", METRICS)
+def test_metrics_without_a_part_are_refused(part):
+    with pytest.raises(InputError, match=part):
+        read_metrics({key: value for key, value in METRICS.items() if key != part})
+
+
+def runs_of(*experiments, seeds=(0, 1), dataset="mnist"):
+    return {
+        Run(dataset, "converged", e, seed): {"elbo": -100.0 - seed, "active": 9.0}
+        for e in experiments
+        for seed in seeds
+    }
+
+
+def test_the_table_comes_back_and_its_order_is_its_own(tmp_path):
+    runs = runs_of(T._replace(df=np.inf), T, GAUSS, T._replace(df=3.0), seeds=(10, 2))
+    save_runs(tmp_path / "a.csv", runs)
+    assert load_runs(tmp_path / "a.csv") == runs
+    save_runs(tmp_path / "b.csv", dict(reversed(runs.items())))
+    assert (tmp_path / "a.csv").read_bytes() == (tmp_path / "b.csv").read_bytes()
+    first, second, *_, last = (tmp_path / "a.csv").read_text().splitlines()
+    assert first == "dataset,recipe,model,df,joint,kl,likelihood,kl_weight,seed,params,metric,value"
+    assert second == "mnist,converged,gauss,,,,bernoulli,1,2,,active,9"
+    assert last == "mnist,converged,t,inf,product,monte_carlo,bernoulli,1,10,,elbo,-110"
+
+
+def test_a_broken_table_is_refused_by_its_line(tmp_path):
+    path = tmp_path / "sweep.csv"
+    save_runs(path, runs_of(GAUSS))
+    path.write_text(path.read_text().replace("active,9", "active,nine", 1))
+    with pytest.raises(InputError, match=r"line 2 .*nine"):
+        load_runs(path)
+
+
+def test_no_table_yet_is_no_run(tmp_path):
+    assert load_runs(tmp_path / "sweep.csv") == {}
+
+
+def test_runs_of_other_data_plans_and_seeds_do_not_count(tmp_path):
+    path = tmp_path / "sweep.csv"
+    other = T._replace(df=4.0)
+    save_runs(path, runs_of(GAUSS, T, other, seeds=(0, 2)) | runs_of(GAUSS, T, dataset="digits"))
+    plan = Plan("converged", T, (GAUSS, T))
+    sweep = load_sweep(path, plan, dataset="mnist", seeds=[0, 1])
+    assert set(sweep.runs) == {(GAUSS, 0), (T, 0)}
+    assert sweep.missing == {GAUSS: [1], T: [1]}
+    assert load_sweep(path, plan._replace(recipe="fast"), dataset="mnist", seeds=[0]).runs == {}
+
+
+def test_values_are_paired_by_the_seeds_that_both_have(tmp_path):
+    path = tmp_path / "sweep.csv"
+    save_runs(path, runs_of(GAUSS, seeds=(0, 2)) | runs_of(T, seeds=(2, 1)))
+    sweep = load_sweep(path, Plan("converged", T, (GAUSS, T)), dataset="mnist", seeds=[2, 1, 0])
+    assert sweep.values("elbo", GAUSS, T) == [[-102], [-102]]
+    assert sweep.values("elbo", T) == [[-102, -101]]
+    with pytest.raises(InputError, match="kl_nats"):
+        sweep.values("kl_nats", T)
+
+
+def test_quantiles_of_the_prior_are_those_of_scipy():
+    probabilities = [0.001, 0.3]
+    np.testing.assert_array_equal(prior_quantile(T, probabilities), stats.t.ppf(probabilities, 21))
+    normal = stats.norm.ppf(probabilities)
+    np.testing.assert_allclose(prior_quantile(GAUSS, probabilities), normal, rtol=1e-12)
+    endless = T._replace(df=np.inf)
+    np.testing.assert_allclose(prior_quantile(endless, probabilities), normal, rtol=1e-12)
+
+
+# The tool, with git and a stand-in for DVC
+
+ALL = PARAMS | {
+    "recipes": ["slides", "converged"],
+    "device": "auto",
+    "train": {"slides": {"epochs": 300}, "converged": {"epochs": 40}},
+    "compare": {"seed": 11},
+}
+PLAN = "recipe: converged\nexperiments:\n- {model: gauss}\n- {model: t, df: [3, .inf]}\n"
+
+
+class Project:
+    """A git repository with params, a plan, and experiments as DVC leaves them."""
+
+    def __init__(self, root):
+        self.root = root
+        self.git("init", "-q")
+        self.write("params.yaml", ALL)
+        (root / "sweep.yaml").write_text(PLAN)
+        (root / "dvc.yaml").write_text("stages: {a: {params: [recipes, device, train, compare]}}")
+        self.commit("state")
+        self.head = self.git("rev-parse", "HEAD")
+
+    def git(self, *arguments):
+        identity = ("-c", "user.name=a", "-c", "user.email=a@b")
+        command = ["git", *identity, *arguments]
+        done = subprocess.run(command, cwd=self.root, check=True, capture_output=True, text=True)
+        return done.stdout.strip()
+
+    def write(self, name, content):
+        path = self.root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yaml = YAML(typ="safe", pure=True)
+        with path.open("w") as file:
+            yaml.dump(content, file) if name.endswith("yaml") else json.dump(content, file)
+
+    def commit(self, message):
+        self.git("add", "-A")
+        self.git("commit", "-q", "-m", message)
+
+    def experiment(self, name, file, elbo, changes, baseline=None):
+        """Leave the ref of an experiment, with its params and metrics."""
+        self.write("params.yaml", ALL | changes)
+        metrics = METRICS | {"elbo": {"elbo": elbo, "kl": 24, "reconstruction": -78}}
+        self.write(f"reports/metrics/converged/{file}.json", metrics)
+        self.commit(name)
+        baseline = baseline or self.head
+        self.git("update-ref", f"refs/exps/{baseline[:2]}/{baseline[2:]}/{name}", "HEAD")
+        self.git("reset", "-q", "--hard", self.head)
+
+    def table(self):
+        found = load_runs(self.root / "reports" / "sweep.csv")
+        return {run.name: values["elbo"] for run, values in found.items()}
+
+
+class Queue:
+    """Stands in for DVC: tasks run one per look at the status, when there are workers."""
+
+    def __init__(self, lose=()):
+        self.states, self.calls, self.workers, self.lose = {}, [], 0, set(lose)
+
+    def dvc(self, *arguments):
+        self.calls.append(arguments)
+        if arguments[:2] == ("exp", "run"):
+            self.states[arguments[4]] = "Queued"
+        elif arguments[:2] == ("queue", "remove"):
+            for name in arguments[2:]:
+                del self.states[name]
+        elif arguments[:2] == ("queue", "kill"):
+            self.states |= dict.fromkeys(arguments[2:], "Success")  # as DVC does
+        elif arguments == ("queue", "status"):
+            return self.status()
+        return ""
+
+    def start(self, jobs):
+        self.calls.append(("start", jobs))
+        self.workers = jobs
+
+    def status(self):
+        if self.workers:
+            waiting = [name for name, state in self.states.items() if state == "Queued"]
+            for name in waiting[:1]:
+                lost = name in self.lose
+                self.states[name] = "Running" if lost else "Failed" if "df3" in name else "Success"
+                self.workers -= self.workers if lost else 0
+            self.workers *= bool(waiting)
+        rows = [f"362d87d  {n:12}  08:59 PM   {state}" for n, state in self.states.items()]
+        lines = ["Task     Name        Created    Status", *rows, ""]
+        return "\n".join([*lines, f"Worker status: {self.workers} active, 0 idle"])
+
+    def queued(self):
+        return {c[4]: c[5:] for c in self.calls if c[:2] == ("exp", "run")}
+
+
+@pytest.fixture
+def project(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    return Project(tmp_path)
+
+
+@pytest.fixture
+def queue(monkeypatch):
+    queue = Queue()
+    monkeypatch.setattr(tool, "dvc", queue.dvc)
+    monkeypatch.setattr(tool, "start", queue.start)
+    monkeypatch.setattr(tool, "POLL", 0)
+    return queue
+
+
+def test_what_has_no_result_is_queued_with_what_differs_alone(project, queue):
+    project.experiment("gauss-s0", "gauss-0", -1, {"seeds": [0], "recipes": ["converged"]})
+    tool.main(["--queue-only"])
+    queued = queue.queued()
+    assert list(queued) == [
+        "gauss-s1", "t-df3-s0", "t-df3-s1", "t-dfinf-s0", "t-dfinf-s1",
+    ]  # fmt: skip
+    assert queued["gauss-s1"] == (
+        "-S", "recipes=[converged]", "-S", "seeds=[1]", "evaluate@converged-gauss-1",
+    )  # fmt: skip
+    assert queued["t-dfinf-s0"][:2] == ("-S", "df=inf")
+    assert ("start", 2) not in queue.calls
+    assert not (project.root / "reports" / "sweep.csv").exists()
+    # Again: all wait already.
+    tool.main(["--queue-only"])
+    assert len([call for call in queue.calls if call[:2] == ("exp", "run")]) == 5
+
+
+def test_failed_tasks_and_lost_workers_do_not_stop_the_others(project, queue, capsys):
+    queue.lose = {"gauss-s1"}
+    tool.main(["--jobs", "3"])
+    assert queue.calls.count(("start", 3)) == 2  # once more, as the first ones were lost
+    assert ("queue", "kill", "gauss-s1") in queue.calls
+    assert set(queue.states.values()) == {"Success", "Failed"}
+    printed = capsys.readouterr().out
+    assert "0 of 6 planned runs" in printed
+    assert "t-df3-s0: failed; `dvc queue logs t-df3-s0` shows why" in printed
+
+
+def test_collecting_takes_results_with_these_params_alone(project, queue, capsys):
+    older = "0" * 40
+    project.experiment("gauss-s0", "gauss-0", -1, {"seeds": [0], "compare": {"seed": 5}}, older)
+    project.experiment("t-df3-s0", "t-0", -2, {"df": 3, "device": "cpu"})
+    project.experiment("t-dfinf-s0", "t-0", -3, {"df": ".inf"})  # a string
+    other = {"train": {"slides": {"epochs": 1}, "converged": {"epochs": 41}}}
+    project.experiment("gauss-s1", "gauss-1", -4, other)
+    project.experiment("t-df3-s1", "t-1", -5, {"df": 3, "train": ALL["train"] | {"slides": {}}})
+    tool.main(["--collect-only"])
+    assert project.table() == {"gauss-s0": -1, "t-df3-s0": -2, "t-df3-s1": -5}
+    printed = capsys.readouterr().out
+    assert "3 of 6 planned runs" in printed
+    assert "gauss-s1: run, but with other params or code" in printed
+    assert "t-dfinf-s1: not run" in printed
+
+
+def test_a_gaussian_result_does_not_depend_on_df(project, queue):
+    project.experiment("gauss-s0", "gauss-0", -1, {"df": 7, "kl": "quadrature"})
+    project.experiment("gauss-s1", "gauss-1", -2, {"likelihood": "continuous_bernoulli"})
+    tool.main(["--collect-only"])
+    assert project.table() == {"gauss-s0": -1}
+
+
+def rows_of(*experiments, params, **options):
+    """Rows as `collect` writes them where `params` are what they are."""
+    runs = runs_of(*experiments, **options)
+    return {tool.identify(run, params): values for run, values in runs.items()}
+
+
+def test_rows_of_the_plan_stay_until_something_newer_comes(project, queue):
+    project.experiment("gauss-s0", "gauss-0", -1, {})
+    t = T._replace(df=3.0)
+    seen = rows_of(GAUSS, t, T._replace(df=4.0), params=ALL, seeds=(0,))
+    seen |= rows_of(t, params=ALL | {"split": {"seed": 9}}, seeds=(1,))
+    seen |= rows_of(GAUSS, params=ALL | {"dataset": "digits"}, dataset="digits")
+    save_runs(project.root / "reports" / "sweep.csv", seen)
+    tool.main(["--collect-only"])
+    found = load_runs(project.root / "reports" / "sweep.csv")
+    # df = 4 is not planned; t-df3-s1 is of other params.
+    assert {(run.dataset, run.name): values["elbo"] for run, values in found.items()} == {
+        ("digits", "gauss-s0"): -100,
+        ("digits", "gauss-s1"): -101,
+        ("mnist", "gauss-s0"): -1,
+        ("mnist", "t-df3-s0"): -100,
+    }
+
+
+def test_a_row_of_these_params_needs_no_experiment(project, queue):
+    changed = ALL | {"split": {"seed": 9}}
+    seen = rows_of(GAUSS, params=ALL) | rows_of(T._replace(df=3.0), params=changed)
+    save_runs(project.root / "reports" / "sweep.csv", seen)
+    tool.main(["--queue-only"])
+    assert list(queue.queued()) == ["t-df3-s0", "t-df3-s1", "t-dfinf-s0", "t-dfinf-s1"]
+
+
+def test_what_ends_while_the_queue_is_read_is_not_queued_again(project, queue, monkeypatch):
+    queue.states["gauss-s0"] = "Running"
+
+    def end(*arguments):
+        text = queue.dvc(*arguments)
+        if arguments == ("queue", "status") and "gauss-s0" not in tool.references():
+            project.experiment("gauss-s0", "gauss-0", -1, {})
+            queue.states["gauss-s0"] = "Success"
+        return text
+
+    monkeypatch.setattr(tool, "dvc", end)
+    tool.main(["--queue-only"])
+    assert "gauss-s0" not in queue.queued()
+    assert "gauss-s0" in tool.references()
+
+
+def test_an_experiment_with_other_params_makes_way(project, queue):
+    project.experiment("gauss-s0", "gauss-0", -1, {"split": {"seed": 9}})
+    assert "gauss-s0" in tool.references()
+    tool.main(["--queue-only"])
+    assert "gauss-s0" in queue.queued()
+    assert tool.references() == {}
+
+
+@pytest.mark.parametrize(
+    ("text", "arguments", "message"),
+    [
+        (PLAN.replace("converged", "slow"), [], "recipe = 'slow': must be one of train"),
+        (PLAN, ["--jobs", "0"], "--jobs 0: must be 1 or more"),
+    ],
+    ids=["recipe", "jobs"],
+)
+def test_bad_input_stops_before_anything_is_queued(project, queue, text, arguments, message):
+    (project.root / "sweep.yaml").write_text(text)
+    with pytest.raises(InputError, match=message):
+        tool.main(arguments)
+    assert queue.calls == []
+
+
+def test_what_a_program_complains_of_is_one_line(project):
+    with pytest.raises(InputError, match=r"git rev-parse nothing: fatal: .*nothing") as error:
+        tool.git("rev-parse", "nothing")
+    assert "\n" not in str(error.value)

@@ -1,0 +1,88 @@
+import subprocess
+import sys
+
+import pytest
+import torch
+from conftest import ROOT
+
+from vaefill.errors import InputError
+from vaefill.training.checkpoint import Checkpoint, checkpointed, run_key
+
+
+def test_state_comes_back(tmp_path):
+    Checkpoint(tmp_path / "state.pt", every_s=0).save({"w": torch.arange(3), "rows": [(1, 2.5)]})
+    state = Checkpoint(tmp_path / "state.pt").load()
+    assert torch.equal(state["w"], torch.arange(3))
+    assert state["rows"] == [(1, 2.5)]
+
+
+def test_saves_are_spaced(tmp_path):
+    checkpoint = Checkpoint(tmp_path / "state.pt", every_s=60)
+    checkpoint.save({"epoch": 1})
+    assert checkpoint.load() is None
+
+
+def test_broken_state_starts_afresh(tmp_path, capsys):
+    (tmp_path / "state.pt").write_bytes(b"PK half a file")
+    assert Checkpoint(tmp_path / "state.pt").load() is None
+    assert "unreadable, starting afresh" in capsys.readouterr().err
+
+
+def killed(root) -> None:
+    with checkpointed(root, "k") as checkpoint:
+        checkpoint.every_s = 0
+        checkpoint.save({"epoch": 1})
+        raise KeyboardInterrupt
+
+
+def test_state_outlives_a_failure_and_goes_after_success(tmp_path):
+    with pytest.raises(KeyboardInterrupt):
+        killed(tmp_path)
+    with checkpointed(tmp_path, "k") as checkpoint:
+        assert checkpoint.load() == {"epoch": 1}
+    with checkpointed(tmp_path, "k") as checkpoint:
+        assert checkpoint.load() is None
+
+
+HOLD = """
+import sys
+sys.path.insert(0, "src")
+from vaefill.training.checkpoint import checkpointed
+with checkpointed(sys.argv[1], "k"):
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_second_process_is_refused_until_the_first_ends(tmp_path):
+    # Another process, because a lock belongs to one.
+    command = [sys.executable, "-c", HOLD, str(tmp_path)]
+    with subprocess.Popen(
+        command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as holder:
+        assert holder.stdout.readline() == "held\n"
+        refused = pytest.raises(InputError, match="another process is at work on this very run")
+        with refused, checkpointed(tmp_path, "k"):
+            pass
+        holder.kill()  # no chance to tidy up
+    with checkpointed(tmp_path, "k"):
+        pass
+
+
+def test_key_depends_on_settings_data_and_code(tmp_path, monkeypatch):
+    data = tmp_path / "data"
+    data.write_bytes(b"1")
+    key = run_key({"df": 21}, data)
+    assert key == run_key({"df": 21}, data)
+    assert key != run_key({"df": 5}, data)
+    code = tmp_path / "extra.py"
+    code.write_text("")
+    with monkeypatch.context() as patch:
+        extra = type(sys)("vaefill.extra")
+        extra.__file__ = str(code)
+        patch.setitem(sys.modules, "vaefill.extra", extra)
+        with_code = run_key({"df": 21}, data)
+        code.write_text("x = 1")
+        assert len({key, with_code, run_key({"df": 21}, data)}) == 3
+    data.write_bytes(b"2")
+    assert key != run_key({"df": 21}, data)

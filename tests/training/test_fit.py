@@ -1,0 +1,260 @@
+import math
+
+import pytest
+import torch
+
+from vaefill.errors import InputError
+from vaefill.models.divergences import exact_kl
+from vaefill.models.elbo import elbo
+from vaefill.models.likelihoods import Bernoulli
+from vaefill.models.vae import VAE
+from vaefill.training.fit import SCHEDULES, Epoch, fit
+
+FAMILIES = [("gauss", None), ("t", 5.0)]
+
+
+def make(family: str, df: float | None) -> VAE:
+    generator = torch.Generator().manual_seed(0)
+    return VAE(family, df=df, pixels=64, hidden=[32, 16], latent=2, generator=generator)
+
+
+def train(vae: VAE, images: torch.Tensor, **settings) -> list[Epoch]:
+    settings = {"epochs": 4, "batch_size": 16, "lr": 0.01} | settings
+    generator = torch.Generator().manual_seed(1)
+    return fit(vae, images[:50], images[50:], generator=generator, **settings)
+
+
+class Memory:
+    """A checkpoint in memory that keeps every state, as bytes cannot change under it."""
+
+    def __init__(self, state=None):
+        self.states = [] if state is None else [state]
+
+    def load(self):
+        return self.states[-1] if self.states else None
+
+    def save(self, state):
+        self.states.append(
+            torch.utils._pytree.tree_map(
+                lambda leaf: leaf.clone() if isinstance(leaf, torch.Tensor) else leaf, state
+            )
+        )
+
+
+def weights(vae: VAE) -> torch.Tensor:
+    return torch.nn.utils.parameters_to_vector(vae.parameters())
+
+
+@pytest.mark.parametrize(("family", "df"), FAMILIES)
+def test_training_learns_more_than_the_mean_image(digits, family, df):
+    vae = make(family, df)
+    history = train(vae, digits, epochs=60)
+    assert [row.epoch for row in history] == list(range(1, 61))
+    mean_image = Bernoulli(torch.logit(digits[:50].mean(0))).log_prob(digits[:50])
+    assert history[-1].train_loss < 0.9 * -mean_image.mean().item()
+    for row in history:
+        assert row.train_loss == pytest.approx(row.train_reconstruction + row.train_kl)
+        assert row.valid_loss == pytest.approx(row.valid_reconstruction + row.valid_kl)
+
+
+def test_first_epoch_by_hand(digits):
+    # One batch holds all images: the loss of the first epoch is that of the initial weights.
+    vae = make("gauss", None)
+    generator = torch.Generator().manual_seed(1)
+    order = torch.randperm(50, generator=generator)
+    with torch.no_grad():
+        bound = elbo(vae, digits[:50][order], generator)
+    (row,) = train(vae, digits, epochs=1, batch_size=50)
+    assert row.train_reconstruction == pytest.approx(-bound.reconstruction.mean().item())
+    assert row.train_kl == pytest.approx(bound.kl.mean().item())
+
+
+def test_first_step_is_adams(digits):
+    # Adam's first step moves every weight by lr against the sign of its gradient.
+    vae = make("gauss", None)
+    before = weights(vae).detach().clone()
+    train(vae, digits, epochs=1, batch_size=50, lr=1e-3)
+    moved = (weights(vae) - before).abs()
+    moved = moved[moved > 0]
+    torch.testing.assert_close(moved.median(), torch.tensor(1e-3), rtol=1e-2, atol=0)
+    assert moved.max() < 1.01e-3
+
+
+@pytest.mark.parametrize(("family", "df"), FAMILIES)
+def test_same_seed_gives_the_same_bytes(digits, family, df):
+    runs = [make(family, df) for _ in range(2)]
+    histories = [train(vae, digits) for vae in runs]
+    assert histories[0] == histories[1]
+    assert torch.equal(weights(runs[0]), weights(runs[1]))
+
+
+@pytest.mark.parametrize(("family", "df"), FAMILIES)
+@pytest.mark.parametrize("schedule", SCHEDULES)
+@pytest.mark.parametrize("stop", [1, 3])
+def test_resumed_run_is_bit_identical(digits, family, df, schedule, stop):
+    memory, settings = Memory(), {"schedule": schedule, "warmup": 0.4, "kl": "quadrature"}
+    whole = make(family, df)
+    history = train(whole, digits, checkpoint=memory, **settings)
+    resumed = make(family, df)
+    state = Memory(memory.states[stop - 1])
+    assert train(resumed, digits, checkpoint=state, **settings) == history
+    assert torch.equal(weights(resumed), weights(whole))
+
+
+def test_batches_of_unequal_size_count_by_their_images(digits):
+    # A rate of almost 0 leaves the weights alone: the mean must not depend on the batches.
+    losses = [
+        train(make("gauss", None), digits, epochs=1, batch_size=size, lr=1e-12)[0].train_kl
+        for size in (50, 16)
+    ]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-5)
+
+
+def rates(schedule: str, *, steps: int, **settings) -> list[float]:
+    weight = torch.nn.Parameter(torch.zeros(1))
+    optimizer = torch.optim.Adam([weight], lr=settings["lr"])
+    scheduler = SCHEDULES[schedule](optimizer, steps=steps, **settings)
+    seen = []
+    for _ in range(steps):
+        seen.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        scheduler.step()
+    assert optimizer.param_groups[0]["betas"] == (0.9, 0.999)
+    return seen
+
+
+def test_constant_keeps_the_rate():
+    assert rates("constant", lr=0.3, steps=7, warmup=0.2) == [0.3] * 7
+
+
+def test_one_cycle_by_hand():
+    # 21 steps, the peak at the end of the first 0.2 * 21: at step 3.2, between two steps.
+    lr, steps, warmup = 0.3, 21, 0.2
+    peak, last, start, end = warmup * steps - 1, steps - 1, lr / 25, lr / 25e4
+
+    def cosine(low, high, share):
+        return low + (high - low) * (1 - math.cos(math.pi * share)) / 2
+
+    expected = [
+        cosine(start, lr, step / peak)
+        if step <= peak
+        else cosine(end, lr, (last - step) / (last - peak))
+        for step in range(steps)
+    ]
+    seen = rates("one_cycle", lr=lr, steps=steps, warmup=warmup)
+    assert seen == pytest.approx(expected)
+    assert seen[0] == pytest.approx(lr / 25)
+    assert seen[-1] < 1e-5 * lr
+    # With a whole number of steps in the warmup one of them has the peak itself.
+    assert rates("one_cycle", lr=lr, steps=20, warmup=0.2)[3] == pytest.approx(lr)
+
+
+@pytest.mark.parametrize("schedule", SCHEDULES)
+def test_training_follows_the_schedule(digits, schedule):
+    memory = Memory()
+    train(make("gauss", None), digits, schedule=schedule, warmup=0.4, checkpoint=memory)
+    per_epoch, epochs = 4, 4  # 50 images in batches of 16
+    expected = rates(schedule, lr=0.01, steps=per_epoch * epochs, warmup=0.4)
+    for epoch, state in enumerate(memory.states[:-1], start=1):
+        (group,) = state["optimizer"]["param_groups"]
+        assert group["lr"] == pytest.approx(expected[per_epoch * epoch])
+
+
+def test_unknown_schedule_is_refused(digits):
+    expected = r"schedule = 'cosine': must be one of constant, one_cycle"
+    with pytest.raises(InputError, match=expected):
+        train(make("gauss", None), digits, schedule="cosine")
+
+
+def gradients(vae: VAE) -> torch.Tensor:
+    return torch.cat([parameter.grad.flatten() for parameter in vae.parameters()])
+
+
+@pytest.mark.parametrize("kl", ["monte_carlo", "quadrature"])
+@pytest.mark.parametrize("kl_weight", [0.0, 0.25, 1.0])
+def test_one_step_by_hand(digits, kl, kl_weight):
+    vae = make("t", 5.0)
+    generator = torch.Generator().manual_seed(1)
+    order = torch.randperm(50, generator=generator)
+    bound = elbo(vae, digits[:50][order], generator, kl=kl)
+    parts = []
+    for term in (-bound.reconstruction.mean(), bound.kl.mean()):
+        vae.zero_grad()
+        term.backward(retain_graph=True)
+        zeros = [torch.zeros_like(p) if p.grad is None else p.grad for p in vae.parameters()]
+        parts.append(torch.cat([grad.flatten().clone() for grad in zeros]))
+    fitted = make("t", 5.0)
+    settings = {"epochs": 1, "batch_size": 50, "kl": kl, "kl_weight": kl_weight}
+    (row,) = train(fitted, digits, **settings)
+    torch.testing.assert_close(gradients(fitted), parts[0] + kl_weight * parts[1])
+    # The history is that of the ELBO, whatever the weight.
+    assert row.train_reconstruction == pytest.approx(-bound.reconstruction.mean().item())
+    assert row.train_kl == pytest.approx(bound.kl.mean().item(), abs=1e-6)
+    assert row.train_loss == pytest.approx(row.train_reconstruction + row.train_kl)
+
+
+def test_validation_by_quadrature_has_the_exact_kl_of_the_last_weights(digits):
+    vae = make("t", 5.0)
+    row = train(vae, digits, kl="quadrature")[-1]
+    posterior = vae.posterior(digits[50:])
+    assert row.valid_kl == pytest.approx(exact_kl(posterior, vae.prior).mean().item())
+
+
+def test_without_weight_the_kl_grows_freely(digits):
+    free, governed = (
+        train(make("gauss", None), digits, epochs=10, kl_weight=kl_weight)[-1]
+        for kl_weight in (0.0, 1.0)
+    )
+    assert free.train_kl > 2 * governed.train_kl
+    assert free.train_reconstruction < governed.train_reconstruction
+
+
+def test_unknown_kl_is_refused(digits):
+    with pytest.raises(InputError, match=r"kl = 'exact': must be one of monte_carlo, quadrature"):
+        train(make("t", 5.0), digits, kl="exact")
+
+
+def test_progress_sees_every_epoch(digits):
+    seen: list[Epoch] = []
+    assert train(make("gauss", None), digits, progress=seen.append) == seen
+
+
+@pytest.mark.parametrize(("part", "term"), [("encoder", "kl"), ("decoder", "reconstruction")])
+def test_divergence_names_epoch_batch_and_term(digits, part, term):
+    vae = make("gauss", None)
+    with torch.no_grad():
+        getattr(vae, part).layers[-1].bias.fill_(math.inf if part == "encoder" else math.nan)
+    name = "reconstruction|kl" if part == "encoder" else term
+    with pytest.raises(InputError, match=rf"epoch 1, batch 1: ({name}) = (nan|inf)"):
+        train(vae, digits)
+
+
+def test_divergence_in_a_later_batch_is_placed(digits):
+    images = digits.clone()
+    images[7] = math.nan
+    generator = torch.Generator().manual_seed(1)
+    order = torch.randperm(50, generator=generator).tolist()
+    batch = order.index(7) // 16 + 1
+    with pytest.raises(InputError, match=rf"epoch 1, batch {batch}: reconstruction = nan"):
+        train(make("gauss", None), images)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+@pytest.mark.parametrize(("family", "df"), FAMILIES)
+def test_cuda_learns_resumes_and_starts_from_the_weights_of_the_cpu(digits, family, df):
+    device, memory = torch.device("cuda"), Memory()
+    images = digits.to(device)
+
+    def run(checkpoint: Memory) -> tuple[list[Epoch], torch.Tensor]:
+        vae = make(family, df).to(device)
+        generator = torch.Generator(device).manual_seed(1)
+        settings = {"epochs": 4, "batch_size": 16, "lr": 0.01, "generator": generator}
+        history = fit(vae, images[:50], images[50:], **settings, checkpoint=checkpoint)
+        return history, weights(vae)
+
+    history, whole = run(memory)
+    again, resumed = run(Memory(memory.states[1]))
+    assert again == history
+    assert torch.equal(resumed, whole)
+    assert history[-1].train_loss < history[0].train_loss
