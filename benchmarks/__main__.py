@@ -21,7 +21,7 @@ from benchmarks.gradient_variance import bench_gradients
 from benchmarks.numpy_vae import Adam, loss_and_gradients
 from benchmarks.recipes import bench_recipes
 from study.trials import comparison
-from vaefill.metrics.images import images as metrics
+from vaefill.metrics import images as metrics
 from vaefill.models.elbo import KL_METHODS
 from vaefill.models.vae import JOINTS, VAE
 from vaefill.training.devices import environment, pick_device

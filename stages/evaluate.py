@@ -18,7 +18,7 @@ from study.trials.evaluation import (
 from study.trials.tiles import save_tiles
 from vaefill import storage
 from vaefill.inference.diagnostics import diagnose
-from vaefill.metrics.images import images as metrics
+from vaefill.metrics import images as metrics
 from vaefill.models.importance import importance_bound, summarize
 from vaefill.models.vae import load_vae
 from vaefill.training.devices import Device, pick_device

@@ -5,8 +5,8 @@ import torch
 from exact import KINDS, LinearGaussian, gen, incomplete, make
 
 from vaefill.errors import InputError
+from vaefill.inference import single_pass as imputation
 from vaefill.inference.iterated import fill, iterated, single_pass
-from vaefill.inference.methods import single_pass as imputation
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -17,8 +17,9 @@ from exact import (
 )
 
 from vaefill.errors import InputError
+from vaefill.inference import selfnormalised
 from vaefill.inference.convergence import pareto_k, weight_ess
-from vaefill.inference.methods import METHODS, selfnormalised
+from vaefill.inference.methods import METHODS
 from vaefill.inference.mixtures import Mixture, Shared
 from vaefill.inference.selfnormalised import importance, weigh, weighted
 

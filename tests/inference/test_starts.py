@@ -4,8 +4,8 @@ import pytest
 import torch
 from exact import KINDS, LinearGaussian, gen, incomplete, make
 
+from vaefill.inference import starts
 from vaefill.inference.iterated import fill
-from vaefill.inference.methods import starts
 from vaefill.inference.starts import find_starts
 from vaefill.inference.target import log_joint
 

@@ -8,6 +8,7 @@ import scipy.stats
 import torch
 
 from vaefill.errors import InputError
+from vaefill.metrics import calibration
 from vaefill.metrics.calibration import (
     CURVE,
     INTERVALS,
@@ -17,7 +18,6 @@ from vaefill.metrics.calibration import (
     pixel_means,
     score_draws,
 )
-from vaefill.metrics.images import calibration
 from vaefill.models.greylevels import fit_grey_levels
 
 

@@ -4,8 +4,8 @@ from skimage.metrics import structural_similarity
 from sklearn.datasets import load_digits
 
 from vaefill.errors import InputError
+from vaefill.metrics import images as metrics
 from vaefill.metrics.images import METRICS, mse, score, ssim, ssim_global, ssim_map
-from vaefill.metrics.images import images as metrics
 
 REGIONS = ("image", "missing", "observed")
 

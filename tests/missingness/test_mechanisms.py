@@ -4,7 +4,7 @@ from scipy.stats import binom, chi2_contingency, chisquare, ks_2samp
 
 from stages import mask
 from vaefill.errors import InputError
-from vaefill.missingness.mechanisms import mechanisms as missingness
+from vaefill.missingness import mechanisms as missingness
 from vaefill.storage import load_arrays, save_arrays
 
 SETTINGS = {

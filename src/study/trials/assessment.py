@@ -12,8 +12,8 @@ import torch
 from numpy.typing import NDArray
 
 from vaefill.inference.convergence import flagged
+from vaefill.metrics import images as metrics
 from vaefill.metrics.calibration import CURVE, pixel_means
-from vaefill.metrics.images import images as metrics
 from vaefill.metrics.rubin import ink_by_digit
 from vaefill.metrics.statistics import mean_interval
 

@@ -13,8 +13,8 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from vaefill.inference.methods import conditional as conditional_inference
-from vaefill.inference.methods import methods as inference
+from vaefill.inference import conditional as conditional_inference
+from vaefill.inference import methods as inference
 from vaefill.inference.target import Inferred
 from vaefill.models.conditional import ConditionalVAE
 from vaefill.models.vae import VAE, load_model

@@ -9,7 +9,7 @@ noise. Both are quick, and neither is the posterior: they are where the other me
 import torch
 from torch import Tensor
 
-from vaefill.inference.methods import single_pass as imputation
+from vaefill.inference import single_pass as imputation
 from vaefill.inference.target import Inferred, at_least
 from vaefill.models.vae import VAE
 
