@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from study.params import Params, parse_paths, read_params, run
+from study.report.figures.style import to_png
 from study.report.imputation_figures import draw
 from study.report.imputation_page import render
 from study.report.imputation_results import load
-from study.report.style import to_png
 from vaefill.storage import write_bytes, write_text
 
 

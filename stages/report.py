@@ -7,13 +7,15 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, Field, ValidationInfo, field_validator
 
 from study.params import Params, parse_paths, read_params, run
-from study.report import figures, galleries, imputation_results
-from study.report.comparison_figure import comparison
+from study.report import imputation_results
+from study.report.figures import curves as figures
+from study.report.figures import galleries
+from study.report.figures.comparison import comparison
+from study.report.figures.style import MODELS, to_png
 from study.report.images import load_images
 from study.report.imputation_page import section
 from study.report.report import render
 from study.report.results import SLIDES_RECIPE, image_score, load_results
-from study.report.style import MODELS, to_png
 from study.report.summary import SCORE_COLUMNS, score_rows, summarise
 from study.report.sweep_page import findings
 from study.slides import SLIDES

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 
 from study.params import parse_paths, read_params, run
-from study.report.style import to_png
-from study.report.sweep_figures import draw
+from study.report.figures.style import to_png
+from study.report.figures.sweep import draw
 from study.report.sweep_page import render
 from study.trials.sweep import SweepParams, load_plan, load_sweep
 from vaefill.storage import write_bytes, write_text

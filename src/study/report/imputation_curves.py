@@ -16,10 +16,10 @@ from matplotlib.textpath import text_to_path
 from matplotlib.ticker import FuncFormatter, LogLocator
 from numpy.typing import ArrayLike, NDArray
 
+from study.report.figures.style import COLOURS, GREY, LINES, MARKERS, MODELS, NAMES, style
 from study.report.imputation_results import MECHANISMS, ImputationResults, Method, in_order
 from study.report.imputation_tables import GROUP_NAMES, MSE, short_name
 from study.report.label_placement import AIR, place, spread
-from study.report.style import COLOURS, GREY, LINES, MARKERS, MODELS, NAMES, style
 
 TITLES = {"random": "random pixels missing", "square": "a square missing"}
 SETTINGS = {"random": "missing pixels (% of the image)", "square": "side of the square (pixels)"}

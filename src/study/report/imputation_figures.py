@@ -9,7 +9,8 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from study.report.galleries import MISSING_TINT, ink, sheet
+from study.report.figures.galleries import MISSING_TINT, ink, sheet
+from study.report.figures.style import COLOURS, GREY, LINES, MARKERS, MODELS, NAMES, style
 from study.report.imputation_curves import TITLES, Line, curves, degradation, line, quality_time
 from study.report.imputation_results import (
     MECHANISMS,
@@ -19,7 +20,6 @@ from study.report.imputation_results import (
     in_order,
 )
 from study.report.imputation_tables import MSE, SOURCE_NAMES, short_name
-from study.report.style import COLOURS, GREY, LINES, MARKERS, MODELS, NAMES, style
 
 REGIONS = {"missing": "all missing pixels", "grey": "the grey ones alone"}
 #: Okabe and Ito's, of neither model.

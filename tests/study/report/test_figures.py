@@ -7,9 +7,10 @@ from matplotlib.colors import to_hex
 from PIL import Image
 from scipy import stats
 
-from study.report import figures, galleries
-from study.report.comparison_figure import comparison
-from study.report.style import COLOURS, LINES, MARKERS, MODELS, to_png
+from study.report.figures import curves as figures
+from study.report.figures import galleries
+from study.report.figures.comparison import comparison
+from study.report.figures.style import COLOURS, LINES, MARKERS, MODELS, to_png
 from study.slides import SLIDES
 
 RNG = np.random.default_rng(0)

@@ -8,13 +8,13 @@ from matplotlib.colors import to_hex
 from matplotlib.text import Text
 from scipy.optimize import minimize
 
-from study.report.galleries import MISSING_TINT
+from study.report.figures.galleries import MISSING_TINT
+from study.report.figures.style import COLOURS, GREY, MARKERS, to_png
 from study.report.imputation_curves import degradation, pareto, quality_time
 from study.report.imputation_figures import draw, draws, planned
 from study.report.imputation_results import MECHANISMS, Method, load
 from study.report.imputation_tables import short_name
 from study.report.label_placement import AIR, place, spread
-from study.report.style import COLOURS, GREY, MARKERS, to_png
 from study.trials.tiles import save_tiles
 from vaefill.storage import save_table
 

@@ -10,8 +10,8 @@ from PIL import Image
 from scipy import stats
 
 from stages import sweep as stage
-from study.report.style import to_png
-from study.report.sweep_figures import curve, draw, tails
+from study.report.figures.style import to_png
+from study.report.figures.sweep import curve, draw, tails
 from study.report.sweep_page import CAPTIONS, equivalent_weight, findings, render, tail_reach
 from study.slides import SLIDES, Cell
 from study.trials.sweep import (

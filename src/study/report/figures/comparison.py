@@ -10,7 +10,7 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
-from study.report.style import COLOURS, GREY, MARKERS, MODELS, NAMES, style
+from study.report.figures.style import COLOURS, GREY, MARKERS, MODELS, NAMES, style
 from study.slides import Cell
 from vaefill.metrics.statistics import Interval, mean_interval, paired_difference
 

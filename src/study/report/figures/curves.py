@@ -10,7 +10,7 @@ from matplotlib.ticker import MaxNLocator
 from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
-from study.report.style import COLOURS, GREY, LINES, MODELS, NAMES, df_label, style
+from study.report.figures.style import COLOURS, GREY, LINES, MODELS, NAMES, df_label, style
 
 PARTS = {"train": "training", "valid": "validation"}
 

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from study.report.style import COLOURS, GREY, LINES, MARKERS, NAMES, df_label, style
+from study.report.figures.style import COLOURS, GREY, LINES, MARKERS, NAMES, df_label, style
 from study.slides import SLIDES, Cell
 from study.trials.sweep import Experiment, Sweep, prior_quantile
 from vaefill.metrics.statistics import Interval, mean_interval, paired_difference

@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from study.report.style import COLOURS, DPI, MODELS, NAMES, df_label, style
+from study.report.figures.style import COLOURS, DPI, MODELS, NAMES, df_label, style
 
 Tiles = NDArray[np.uint8]
 

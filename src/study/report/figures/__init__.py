@@ -1,0 +1,1 @@
+"""Figures: frames or arrays in, matplotlib figures out; nothing is saved here."""

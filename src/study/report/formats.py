@@ -1,0 +1,68 @@
+"""How numbers and tables read: decimals by metric, a true minus sign, a dash where nothing is."""
+
+from collections.abc import Sequence
+
+import pandas as pd
+
+NONE = "–"
+#: By metric; a metric with a path is named by its head, such as ``mse/random/imputation``.
+DECIMALS = {
+    "mse": 5, "ssim": 4, "ssim_global": 4, "crps": 4,
+    "elbo": 2, "reconstruction": 2, "kl": 2, "log_likelihood": 2,
+    "ess": 1, "ess_low": 1, "units": 1,
+}  # fmt: skip
+
+
+def number(value: float, metric: str) -> str:
+    """Format a score with the decimals of its metric; a dash for nan."""
+    return NONE if value != value else f"{value:.{_decimals(metric)}f}".replace("-", "−")
+
+
+def signed(value: float, metric: str) -> str:
+    """Format a difference of scores: with its sign, except where it rounds to 0."""
+    return NONE if value != value else _sign(f"{value:+.{_decimals(metric)}f}")
+
+
+def percent(share: float) -> str:
+    """Format a relative difference, with its sign."""
+    return NONE if share != share else _sign(f"{100 * share:+.1f}") + " %"
+
+
+def plus_minus(mean: float, half: float, metric: str) -> str:
+    """Format a mean with half the width of its interval, where it has one."""
+    text = number(mean, metric)
+    return text if half != half else f"{text} ± {number(half, metric)}"
+
+
+def difference(mean: float, low: float, high: float, metric: str) -> str:
+    """Format a difference with its interval, where it has one."""
+    return _bracketed(*(signed(value, metric) for value in (mean, low, high)))
+
+
+def relative(mean: float, low: float, high: float, reference: float) -> str:
+    """Format a difference relative to `reference`, with its interval, where it has one."""
+    return _bracketed(*(percent(value / reference) for value in (mean, low, high)))
+
+
+def seeds(values: Sequence[int]) -> str:
+    """Name seeds in a sentence."""
+    return f"seed{'s' if len(values) > 1 else ''} {', '.join(map(str, values))}"
+
+
+def table(frame: pd.DataFrame, names: int = 1) -> str:
+    """Render a frame of texts as Markdown: the first `names` columns to the left, others right."""
+    align = ["left"] * names + ["right"] * (frame.shape[1] - names)
+    text: str = frame.to_markdown(index=False, disable_numparse=True, colalign=align)
+    return text
+
+
+def _decimals(metric: str) -> int:
+    return DECIMALS[metric.partition("/")[0]]
+
+
+def _bracketed(mean: str, low: str, high: str) -> str:
+    return mean if NONE in (low, high) else f"{mean} [{low}, {high}]"
+
+
+def _sign(text: str) -> str:
+    return text.replace("-", "−") if any(digit in text for digit in "123456789") else text[1:]

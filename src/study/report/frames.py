@@ -1,0 +1,119 @@
+"""Tracked results as tidy pandas frames, checked once where they are read.
+
+A table is read as text first, so that what is wrong with a cell is said with file, line and rule,
+and a number is never a guess of the parser. Nothing in a frame is pre-averaged: views over seeds
+are made by `study.report.verdicts`.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from vaefill.errors import InputError
+from vaefill.storage import load_table
+
+MODELS = ("gauss", "t")
+
+
+class Column(NamedTuple):
+    """What the cells of a column must be.
+
+    Attributes
+    ----------
+    kind : {str, int, float}
+        Numbers are finite; whole ones stay whole, and become floats only beside empty cells.
+    among : tuple of str
+        The texts that are known; none for any text.
+    low : float
+        The least number allowed.
+    empty : bool
+        Whether a cell may be empty: it is then "" or nan.
+    """
+
+    kind: type = str
+    among: tuple[str, ...] = ()
+    low: float = -math.inf
+    empty: bool = False
+
+    @property
+    def rule(self) -> str:
+        """The rule, as the end of a sentence."""
+        if self.kind is str:
+            rule = f"one of {', '.join(self.among)}" if self.among else "a name"
+        else:
+            rule = "a finite number" if self.kind is float else "a whole number"
+            rule += f" from {self.low:g}" if math.isfinite(self.low) else ""
+        return f"{rule}, or empty" if self.empty else rule
+
+    def parse(self, cells: pd.Series) -> tuple[pd.Series, pd.Series]:
+        """Convert texts; return the values, and which cells break the rule."""
+        empty = cells == ""
+        if self.kind is str:
+            known = cells.isin(self.among) if self.among else ~empty
+            return cells, ~known & ~(empty & self.empty)
+        numbers = pd.to_numeric(cells, errors="coerce").astype("float64")
+        bad = ~np.isfinite(numbers) | (numbers < self.low)
+        if self.kind is int:
+            bad |= numbers % 1 != 0
+        bad &= ~(empty & self.empty)
+        whole = self.kind is int and not (bad | empty).any()
+        return numbers.astype("int64") if whole else numbers, bad
+
+
+def read(
+    path: str | Path,
+    columns: Mapping[str, Column],
+    *,
+    key: Sequence[str] = (),
+    rest: Column | None = None,
+) -> pd.DataFrame:
+    """Read one tracked table.
+
+    Parameters
+    ----------
+    path : path-like
+        A CSV file with a header.
+    columns : mapping of str to Column
+        Those that it must have, in any order; they come first, in the order given here.
+    key : sequence of str
+        Columns that name a row: no two rows agree in all of them.
+    rest : Column, optional
+        What all other columns hold; without it there may be none.
+
+    Raises
+    ------
+    InputError
+        When the file is missing or no table, a column is missing or unknown, a cell breaks the
+        rule of its column, or a row is there twice; the message names file, line and rule.
+    """
+    table = pd.DataFrame(load_table(path))
+    if table.empty:
+        raise InputError(f"{path}: no rows in it; delete it, and `dvc repro` makes it anew")
+    names = [*columns, *(name for name in table if rest and name not in columns)]
+    if set(names) != set(table):
+        raise InputError(
+            f"{path}: its columns are {', '.join(table)}; they must be {', '.join(columns)}; "
+            "delete it, and `dvc repro` makes it anew"
+        )
+    frame = pd.DataFrame(index=table.index)
+    for name in names:
+        column = columns.get(name, rest)
+        assert column is not None
+        frame[name], bad = column.parse(table[name])
+        if bad.any():
+            row = int(bad.idxmax())
+            raise _broken(path, row, f"{name} {table[name][row]!r} must be {column.rule}")
+    if key and (twice := frame.duplicated(list(key))).any():
+        row = int(twice.idxmax())
+        named = ", ".join(f"{name} {table[name][row]!r}" for name in key if table[name][row])
+        raise _broken(path, row, f"a second row for {named}; there must be one")
+    return frame
+
+
+def _broken(path: str | Path, row: int, rule: str) -> InputError:
+    # Line 1 is the header.
+    return InputError(f"{path}: line {row + 2}: {rule}; delete it, and `dvc repro` makes it anew")

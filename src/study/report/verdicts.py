@@ -1,0 +1,108 @@
+"""What runs of several seeds show: paired differences, and the words for their intervals.
+
+Better and worse are said only where an interval excludes 0.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike
+
+from vaefill.metrics.statistics import mean_interval, paired_difference
+
+BETTER, WORSE = "better", "worse"
+SAME, UNKNOWN = "no difference found", "cannot be told"
+#: Of what is not listed neither direction is the better one.
+LOWER_IS_BETTER = {
+    "mse": True, "crps": True,
+    "ssim": False, "ssim_global": False, "elbo": False, "log_likelihood": False,
+}  # fmt: skip
+
+
+def verdict(metric: str, low: float, high: float) -> str:
+    """Say what an interval of a difference shows of the second of two, in one of four words.
+
+    Parameters
+    ----------
+    metric : str
+        A key of `LOWER_IS_BETTER`, or a path that begins with one.
+    low, high : float
+        Ends of the interval; nan where there is none, as with one seed.
+    """
+    if np.isnan(low) or np.isnan(high):
+        return UNKNOWN
+    if low <= 0 <= high:
+        return SAME
+    return BETTER if (high < 0) == LOWER_IS_BETTER[metric.partition("/")[0]] else WORSE
+
+
+def compare(reference: ArrayLike, other: ArrayLike) -> dict[str, float]:
+    """Set two models side by side: one value of each per seed, in one order.
+
+    Returns
+    -------
+    dict of str to float
+        ``reference`` and ``other`` (means over seeds), ``reference_half`` and ``other_half``
+        (half the width of their 95 % intervals), ``diff`` (other - reference, paired), ``low``
+        and ``high`` (its 95 % interval), ``sd`` (of the differences), with 6 significant digits;
+        what needs two seeds is nan with one. ``n`` is the number of seeds.
+    """
+    first, second = mean_interval(reference), mean_interval(other)
+    diff = paired_difference(reference, other)
+    differences = np.asarray(other) - np.asarray(reference)
+    numbers = {
+        "reference": first.mean,
+        "other": second.mean,
+        "reference_half": (first.high - first.low) / 2,
+        "other_half": (second.high - second.low) / 2,
+        "diff": diff.mean,
+        "low": diff.low,
+        "high": diff.high,
+        "sd": differences.std(ddof=1) if len(differences) > 1 else np.nan,
+    }
+    return {name: float(f"{value:.6g}") for name, value in numbers.items()} | {
+        "n": len(differences)
+    }
+
+
+def paired(
+    scores: pd.DataFrame,
+    by: Sequence[str],
+    *,
+    side: str = "model",
+    sides: tuple[Any, Any] = ("gauss", "t"),
+) -> pd.DataFrame:
+    """Compare two sides of a long frame, paired by seed, for every combination of `by`.
+
+    Parameters
+    ----------
+    scores : DataFrame
+        Long form, with columns `by`, `side`, ``seed`` and ``value``; one row per number.
+    by : sequence of str
+        Columns that name a score; their order of appearance is kept.
+    side : str
+        The column that tells the two sides apart.
+    sides : pair
+        Its values: the reference, and the other. Only seeds that both have count.
+
+    Returns
+    -------
+    DataFrame
+        One row per score that both sides have: `by`, the numbers of `compare`, ``seeds``
+        (a tuple).
+    """
+    chosen = scores[scores[side].isin(sides)]
+    wide = chosen.pivot(index=[*by, "seed"], columns=side, values="value").reindex(columns=sides)
+    wide = wide.dropna().reset_index()
+    order = scores[list(by)].drop_duplicates()
+    rows = [
+        dict(zip(by, names, strict=True))
+        | compare(group[sides[0]], group[sides[1]])
+        | {"seeds": tuple(group["seed"])}
+        for names, group in wide.groupby(list(by), sort=False)
+    ]
+    if not rows:
+        return order.iloc[:0].assign(**dict.fromkeys([*compare([0], [0]), "seeds"], ()))
+    return order.merge(pd.DataFrame(rows), on=list(by))

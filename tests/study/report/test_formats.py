@@ -1,0 +1,38 @@
+"""Numbers and tables as they are read."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from study.report import formats
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (formats.number(-1.234, "elbo"), "−1.23"),
+        (formats.number(0.0123456, "mse/random/imputation"), "0.01235"),
+        (formats.number(np.nan, "mse"), "–"),
+        (formats.signed(0.5, "ssim"), "+0.5000"),
+        (formats.signed(-0.000001, "mse"), "0.00000"),
+        (formats.percent(-0.1234), "−12.3 %"),
+        (formats.percent(0.0), "0.0 %"),
+        (formats.plus_minus(1, 0.5, "elbo"), "1.00 ± 0.50"),
+        (formats.plus_minus(1, np.nan, "elbo"), "1.00"),
+        (formats.difference(1, -1, 3, "elbo"), "+1.00 [−1.00, +3.00]"),
+        (formats.difference(1, np.nan, np.nan, "elbo"), "+1.00"),
+        (formats.relative(1, -1, 3, 10), "+10.0 % [−10.0 %, +30.0 %]"),
+        (formats.seeds([0]), "seed 0"),
+        (formats.seeds((0, 2)), "seeds 0, 2"),
+    ],
+)
+def test_numbers(text, expected):
+    assert text == expected
+
+
+def test_table_keeps_texts_as_they_are():
+    frame = pd.DataFrame({"name": ["a", "b"], "value": ["0.10", "−1e5"]})
+    header, rule, *rows = formats.table(frame).splitlines()
+    assert [cell.strip() for cell in header.strip("|").split("|")] == ["name", "value"]
+    assert [cell[0] + cell[-1] for cell in rule.strip("|").split("|")] == [":-", "-:"]
+    assert [row.split("|")[2].strip() for row in rows] == ["0.10", "−1e5"]

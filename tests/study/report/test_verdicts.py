@@ -1,0 +1,73 @@
+"""Differences over seeds, and the words for them."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+
+from study.report.verdicts import BETTER, SAME, UNKNOWN, WORSE, compare, paired, verdict
+
+GAUSS, T = np.array([3.0, 1.0, 2.0, 2.5]), np.array([2.0, 1.5, 1.0, 2.25])
+
+
+@pytest.mark.parametrize(
+    ("metric", "low", "high", "word"),
+    [
+        ("mse", -2, -1, BETTER),
+        ("mse", 1, 2, WORSE),
+        ("elbo", 1, 2, BETTER),
+        ("ssim/square/imputation", -2, -1, WORSE),
+        ("mse", -1, 1, SAME),
+        ("mse", 0, 1, SAME),
+        ("mse", np.nan, np.nan, UNKNOWN),
+    ],
+)
+def test_a_direction_only_where_the_interval_excludes_0(metric, low, high, word):
+    assert verdict(metric, low, high) == word
+
+
+def test_compare_is_the_paired_t_test():
+    found = compare(GAUSS, T)
+    reference = stats.ttest_rel(T, GAUSS).confidence_interval()
+    assert (found["low"], found["high"]) == pytest.approx(tuple(reference), rel=1e-5)
+    own = stats.t.interval(0.95, 3, GAUSS.mean(), GAUSS.std(ddof=1) / 2)
+    assert found["reference_half"] == pytest.approx((own[1] - own[0]) / 2, rel=1e-5)
+    assert found["sd"] == pytest.approx(np.std(T - GAUSS, ddof=1), rel=1e-5)
+    assert found["n"] == 4
+
+
+def test_one_seed_has_no_interval():
+    found = compare([1.0], [2.0])
+    assert found["diff"] == 1
+    assert np.isnan([found["low"], found["high"], found["sd"], found["other_half"]]).all()
+
+
+def scores(drop=()):
+    rows = [
+        (metric, model, seed, factor * value)
+        for metric, factor in (("b", 1.0), ("a", 10.0))
+        for model, values in (("t", T), ("gauss", GAUSS))
+        for seed, value in enumerate(values)
+        if (metric, model, seed) not in drop
+    ]
+    return pd.DataFrame(rows, columns=["metric", "model", "seed", "value"])
+
+
+def test_paired_by_seed_in_order_of_appearance():
+    found = paired(scores(), ["metric"])
+    assert found.metric.tolist() == ["b", "a"]
+    assert found.iloc[0][list(compare(GAUSS, T))].to_dict() == compare(GAUSS, T)
+    assert found.iloc[1]["diff"] == pytest.approx(10 * found.iloc[0]["diff"])
+
+
+def test_only_seeds_that_both_have_count():
+    found = paired(scores(drop={("a", "t", 0), ("a", "gauss", 2)}), ["metric"])
+    assert found.seeds.tolist() == [(0, 1, 2, 3), (1, 3)]
+    expected = compare(10 * GAUSS[[1, 3]], 10 * T[[1, 3]])
+    assert found.iloc[1][list(expected)].to_dict() == expected
+
+
+def test_nothing_in_common_is_an_empty_frame():
+    found = paired(scores(), ["metric"], sides=("gauss", "vae"))
+    assert found.empty
+    assert {"metric", "diff", "low", "high", "seeds"} <= set(found)
