@@ -2,17 +2,17 @@
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import numpy as np
-from pydantic import Field
 
-from study.params import Params, parse_paths, read_params, run
+from study.params import Count, Params, Seed, parse_paths, read_params, run
 from study.report.summary import SCORE_COLUMNS
 from study.trials.assessment import Row, Source, accuracy_rows, in_order, ink_rows, uncertainty_rows
 from study.trials.recognition import accuracy, train_classifier
 from study.trials.tiles import save_tiles
 from vaefill import storage
+from vaefill.errors import InputError
 
 MODELS = ("gauss", "t")
 PICTURED = "square"  # what is missing in the sheets of draws: there is more than one way to go on
@@ -21,7 +21,7 @@ PICTURED = "square"  # what is missing in the sheets of draws: there is more tha
 class Section(Params):
     """Section `assess`."""
 
-    seed: Annotated[int, Field(ge=0)]
+    seed: Seed
     shown: list[str]
     pooled: str
 
@@ -32,6 +32,7 @@ class AssessParams(Params):
     assess: Section
     infer: dict[str, Any]
     masked: dict[str, Any]
+    threads: Count
 
 
 def sources(params: AssessParams) -> Iterator[Source]:
@@ -53,6 +54,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     )  # fmt: skip
     params = read_params(AssessParams)
     section = params.assess
+    if section.pooled not in params.masked["networks"]:
+        raise InputError(
+            f"params.yaml: assess.pooled = {section.pooled!r}: must be one of masked.networks, "
+            f"{', '.join(params.masked['networks'])}"
+        )
     split = storage.load_arrays(args.split)
     missing = storage.load_arrays(args.missing)
     images, labels = split["test_images"] / np.float32(255), split["test_labels"]

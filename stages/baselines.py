@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from study.params import Params, parse_paths, read_params, run
+from study.params import Count, Params, parse_paths, read_params, run
 from vaefill import storage
 from vaefill.baselines import BASELINES
 from vaefill.training.devices import Device, pick_device
@@ -15,6 +15,7 @@ class BaselinesParams(Params):
     """What `baselines` reads."""
 
     device: Device
+    threads: Count
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -1,19 +1,22 @@
-"""Stage `compare`: the scores of both models' runs side by side, image by image."""
+"""Stage `compare`: both models' runs side by side, over seeds and image by image."""
 
 from collections.abc import Sequence
 from typing import Annotated
 
 from pydantic import Field
+from tabulate import tabulate
 
-from study.params import Params, parse_paths, read_params, run
-from study.trials.comparison import compare
+from study.params import Count, Params, Seed, parse_paths, read_params, run
+from study.trials.comparison import averages, compare, load_figures, rows
 from vaefill.storage import save_json
+
+HEADERS = ("gauss", "t", "t - gauss", "95 % from", "to")
 
 
 class Section(Params):
     """Section `compare`."""
 
-    seed: Annotated[int, Field(ge=0)]
+    seed: Seed
     # The ends of a 95 % interval are the 2.5 % tails: fewer say nothing about them.
     n_resamples: Annotated[int, Field(ge=100)]
     outliers: Annotated[float, Field(gt=0, lt=1, allow_inf_nan=False)]
@@ -22,16 +25,20 @@ class Section(Params):
 class CompareParams(Params):
     """What `compare` reads."""
 
-    seeds: Annotated[list[int], Field(min_length=1)]
+    seeds: Annotated[list[Seed], Field(min_length=1)]
     recipes: Annotated[list[str], Field(min_length=1)]
     compare: Section
+    threads: Count
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Write one comparison per recipe."""
-    args = parse_paths(argv, "--scores", "--out")
+    """Write one comparison per recipe, and show the means."""
+    args = parse_paths(argv, "--scores", "--metrics", "--out", "--averages")
     params = read_params(CompareParams)
     section = params.compare
+    figures = {
+        recipe: load_figures(args.metrics / recipe, params.seeds) for recipe in params.recipes
+    }
     compared = {
         recipe: compare(
             args.scores / recipe,
@@ -43,6 +50,10 @@ def main(argv: Sequence[str] | None = None) -> None:
         for recipe in params.recipes
     }
     save_json(args.out, compared)
+    save_json(args.averages, {recipe: averages(figures[recipe]) for recipe in params.recipes})
+    for recipe in params.recipes:
+        print(f"\n{recipe}, mean over {len(params.seeds)} seeds of imputed images, ELBO in nats")
+        print(tabulate(rows(figures[recipe]), ("", *HEADERS), floatfmt=".4g"))
 
 
 if __name__ == "__main__":

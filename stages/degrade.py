@@ -3,15 +3,14 @@
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import numpy as np
 import torch
-from pydantic import Field
 from torch import Tensor
 from tqdm import tqdm
 
-from study.params import Params, parse_paths, read_params, run
+from study.params import Count, Params, Seed, parse_paths, read_params, run
 from study.trials.degradation import grid, missing_mse
 from study.trials.imputers import Imputer, load_imputer
 from vaefill import storage
@@ -27,8 +26,8 @@ Predict = Callable[[Tensor, Tensor], Tensor]
 class Section(Params):
     """Section `degrade`."""
 
-    seed: Annotated[int, Field(ge=0)]
-    images: Annotated[int, Field(ge=1)]
+    seed: Seed
+    images: Count
     baselines: list[str]
     methods: list[str]
     curves: dict[str, dict[str, list[int | float]]]
@@ -42,6 +41,7 @@ class DegradeParams(Params):
     degrade: Section
     infer: dict[str, Any]
     masked: dict[str, Any]
+    threads: Count
 
 
 def expect(imputer: Imputer, images: Tensor, missing: Tensor) -> Tensor:
@@ -62,7 +62,7 @@ def imputers(
         for model in MODELS:
             for method in names:
                 imputer = load_imputer(
-                    models / recipe / f"{model}-{infer['seeds'][0]}.safetensors",
+                    models / recipe / model / f"{infer['seeds'][0]}.safetensors",
                     method=method,
                     n_draws=infer["n_draws"],
                     generator=torch.Generator(pick_device(params.device)).manual_seed(

@@ -6,14 +6,11 @@ from typing import Annotated, Any
 import torch
 from pydantic import Field
 
-from study.params import Params, parse_paths, read_params, run
+from study.params import Count, Params, Seed, parse_paths, read_params, run
 from study.trials.imputers import load_imputer
 from study.trials.trial import draws_sheet, hard_cases, load_trials, try_imputer
 from vaefill import storage
 from vaefill.training.devices import Device, pick_device
-
-Count = Annotated[int, Field(ge=1)]
-Seed = Annotated[int, Field(ge=0)]
 
 
 class Section(Params):
@@ -35,6 +32,7 @@ class InferParams(Params):
     device: Device
     infer: Section
     mask: dict[str, Any]
+    threads: Count
 
 
 def main(argv: Sequence[str] | None = None) -> None:

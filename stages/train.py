@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from pydantic import AfterValidator, Field
 
-from study.params import Params, parse_paths, positive, read_params, run
+from study.params import Count, Params, parse_paths, positive, read_params, run
 from vaefill import storage
 from vaefill.errors import InputError
 from vaefill.models.divergences import exact_kl
@@ -21,8 +21,6 @@ from vaefill.models.vae import VAE
 from vaefill.training.checkpoint import run_key
 from vaefill.training.devices import Device, pick_device
 from vaefill.training.session import train as train_run
-
-Count = Annotated[int, Field(ge=1)]
 
 
 class Model(Params):
@@ -61,6 +59,7 @@ class GaussParams(Params):
     kl_weight: Annotated[float, Field(ge=0, allow_inf_nan=False)]
     likelihood: Literal["bernoulli", "continuous_bernoulli"]
     model: Model
+    threads: Count
     train: dict[str, Annotated[Constant | OneCycle, Field(discriminator="schedule")]]
 
 
@@ -76,11 +75,10 @@ PARAMS: dict[str, type[GaussParams]] = {"gauss": GaussParams, "t": TParams}
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Train, with progress and a checkpoint; write model, history and summary."""
+    """Train, with progress and a checkpoint; write model and history."""
     args = parse_paths(
-        argv, "--split", "--out", "--history", "--summary",
-        model=tuple(PARAMS), recipe=str, seed=int,
-    )  # fmt: skip
+        argv, "--split", "--out", "--history", model=tuple(PARAMS), recipe=str, seed=int
+    )
     params = read_params(PARAMS[args.model]).model_dump()
     recipe = _recipe(args.recipe, params.pop("train"))
     df = params.get("df", math.inf)
@@ -118,7 +116,6 @@ def main(argv: Sequence[str] | None = None) -> None:
         generator=torch.Generator(device).manual_seed(training_seed),
         out=args.out,
         history=args.history,
-        summary=args.summary,
         **recipe,
         **{key: params[key] for key in ("kl", "kl_weight") if key in params},
     )

@@ -10,9 +10,10 @@ os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from pydantic import AfterValidator, Field
 
-from study.params import Params, parse_paths, positive, read_params, run
+from study.params import Count, Params, parse_paths, positive, read_params, run
 from vaefill import storage
 from vaefill.missingness.mixture import draw_mixture
 from vaefill.models.conditional import ConditionalVAE, conditional_elbo
@@ -20,7 +21,6 @@ from vaefill.training.checkpoint import run_key
 from vaefill.training.devices import Device, pick_device
 from vaefill.training.session import train as train_run
 
-Count = Annotated[int, Field(ge=1)]
 Rate = Annotated[float, Field(gt=0, lt=1, allow_inf_nan=False)]
 
 
@@ -52,6 +52,7 @@ class MaskedGaussParams(Params):
     device: Device
     likelihood: Literal["bernoulli", "continuous_bernoulli"]
     masked: Masked
+    threads: Count
 
 
 class MaskedTParams(MaskedGaussParams):
@@ -66,29 +67,31 @@ PARAMS: dict[str, type[MaskedGaussParams]] = {"gauss": MaskedGaussParams, "t": M
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Train, with progress and a checkpoint; write model, history and summary."""
+    """Train, with progress and a checkpoint; write model and history."""
     args = parse_paths(
-        argv, "--split", "--out", "--history", "--summary",
+        argv, "--split", "--out", "--history",
         model=tuple(PARAMS), networks=("mlp", "conv"), seed=int,
     )  # fmt: skip
     params = read_params(PARAMS[args.model]).model_dump()
     masked = params["masked"]
-    architecture, mixture = masked[args.networks], masked["mixture"]
+    architecture, mixture = dict(masked[args.networks]), masked["mixture"]
     device = pick_device(params["device"])
     torch.use_deterministic_algorithms(True)
     init_seed, training_seed = np.random.SeedSequence(args.seed).generate_state(2).tolist()
 
     split = storage.load_arrays(args.split)
     shape = split["train_images"].shape[1:]
-    draw_mixture(1, *shape, parts=mixture, rng=np.random.default_rng(0))  # refused early, or never
+
+    def hide(n: int, rng: np.random.Generator) -> NDArray[np.bool_]:
+        return draw_mixture(n, *shape, parts=mixture, rng=rng)
+
+    hide(1, np.random.default_rng(0))  # refused early, or never
     train, valid = (
         torch.from_numpy(split[f"{part}_images"]).flatten(1).to(device).float() / 255
         for part in ("train", "valid")
     )
     model = {key: architecture.pop(key) for key in ("widths", "latent")}
-    bound = partial(
-        conditional_elbo, mixture=mixture, mixed_precision=architecture.pop("mixed_precision")
-    )
+    mixed = architecture.pop("mixed_precision")
     vae = ConditionalVAE(
         args.model,
         df=params.get("df"),
@@ -107,10 +110,10 @@ def main(argv: Sequence[str] | None = None) -> None:
         generator=torch.Generator(device).manual_seed(training_seed),
         out=args.out,
         history=args.history,
-        summary=args.summary,
         schedule="one_cycle",
+        precision="bfloat16" if mixed else "float32",
         warmup=masked["warmup"],
-        bound=bound,
+        bound=partial(conditional_elbo, hide=hide, mixed_precision=mixed),
         **architecture,
         **{key: params[key] for key in ("kl",) if key in params},
     )

@@ -6,8 +6,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import yaml
 from conftest import ROOT
-from ruamel.yaml import YAML
+
+from study.params import read_yaml
 
 NETWORKS = {"latent": 2, "epochs": 1, "batch_size": 200, "lr": 0.002, "mixed_precision": False}
 SMALL = {
@@ -92,10 +94,8 @@ class Project:
         self.commit()
 
     def params(self, **changes: object) -> None:
-        yaml = YAML(typ="safe")
-        params = yaml.load(self.root / "params.yaml")
-        params.update(changes)
-        yaml.dump(params, self.root / "params.yaml")
+        params = read_yaml(self.root / "params.yaml") | changes
+        (self.root / "params.yaml").write_text(yaml.safe_dump(params), "utf-8")
 
     def commit(self) -> None:
         self.run("git", "add", "-A")

@@ -54,7 +54,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         raise InputError(f"--jobs {args.jobs}: must be 1 or more")
 
     checked = pipeline.read_params(SweepParams)
-    params = pipeline._read_yaml(Path(PARAMS))
+    params = pipeline.read_yaml(PARAMS)
     plan = load_plan(PLAN, checked)
     if plan.recipe not in params["train"]:
         raise InputError(

@@ -1,25 +1,27 @@
 """What every stage shares: its params, checked where they are read, and its paths.
 
-`params.yaml` is read as YAML 1.2, in which ``1e-05`` is a number (YAML 1.1 readers see a
-string, and DVC writes that form). A stage declares the params that it reads as a `Params`
-class whose fields are the very keys that it lists in `dvc.yaml`.
+YAML files are read as DVC reads them, by version 1.2: ``1e-05`` is a number and ``no`` is a string.
+A stage declares the params that it reads as a `Params` class whose fields are the very keys that it
+lists in `dvc.yaml`.
 """
 
 import argparse
 import difflib
 import math
+import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict, ValidationError
-from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from vaefill.errors import InputError
 
 P = TypeVar("P", bound="Params")
+Count = Annotated[int, Field(ge=1)]
+Seed = Annotated[int, Field(ge=0)]
 
 
 class Params(BaseModel):
@@ -56,7 +58,7 @@ def read_params(schema: type[P], directory: str | Path = ".") -> P:
         When the file cannot be read, holds a key that no stage reads (a misspelling, most
         likely), or a value breaks its rule. The message names key, value and rule.
     """
-    values = _read_yaml(Path(directory, "params.yaml"))
+    values = read_yaml(Path(directory, "params.yaml"))
     known = set(schema.model_fields) | _declared_params(Path(directory, "dvc.yaml"))
     for key in values:
         if key not in known:
@@ -81,13 +83,57 @@ def _complaints(error: ValidationError) -> Iterator[str]:
             yield f"params.yaml: {key} = {problem['input']!r}: {rule}"
 
 
-def _read_yaml(path: Path) -> dict[str, Any]:
+class _Loader(yaml.SafeLoader):
+    """Reads what is true, an integer or a number by YAML 1.2, and refuses a key given twice."""
+
+    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
+        node = super().compose_mapping_node(anchor)
+        keys = [key.value for key, _ in node.value]
+        for key, _ in node.value:
+            if keys.count(key.value) > 1:
+                raise yaml.MarkedYAMLError(
+                    problem=f"{key.value!r} is given twice", problem_mark=key.start_mark
+                )
+        return node
+
+    def construct_integer(self, node: yaml.ScalarNode) -> int:
+        text = node.value.replace("_", "")
+        return int(text, 0 if text.lstrip("+-")[:2] in ("0b", "0o", "0x") else 10)
+
+
+#: The patterns of ruamel.yaml, with which DVC reads.
+_SCALARS = {
+    "bool": r"true|True|TRUE|false|False|FALSE",
+    "float": r"""[-+]?[0-9][0-9_]*\.[0-9_]*(?:[eE][-+]?[0-9]+)? | [-+]?[0-9][0-9_]*[eE][-+]?[0-9]+
+        | [-+]?\.[0-9_]+(?:[eE][-+][0-9]+)? | [-+]?\.(?:inf|Inf|INF) | \.(?:nan|NaN|NAN)""",
+    "int": r"[-+]?0b[01_]+ | [-+]?0o?[0-7_]+ | [-+]?[0-9_]+ | [-+]?0x[0-9a-fA-F_]+",
+}
+_Loader.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in rules if tag.rpartition(":")[2] not in _SCALARS]
+    for first, rules in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+for _kind, _pattern in _SCALARS.items():
+    _Loader.add_implicit_resolver(
+        f"tag:yaml.org,2002:{_kind}",
+        re.compile(rf"^(?:{_pattern})$", re.VERBOSE),
+        list("-+.0123456789tTfF"),
+    )
+_Loader.add_constructor("tag:yaml.org,2002:int", _Loader.construct_integer)
+
+
+def read_yaml(path: str | Path) -> dict[str, Any]:
+    """Read a YAML file that holds a mapping.
+
+    Raises
+    ------
+    InputError
+        When the file cannot be read, is no mapping, or gives a key twice.
+    """
     try:
-        # pure: the C loader follows YAML 1.1.
-        values = YAML(typ="safe", pure=True).load(path)
+        values = yaml.load(Path(path).read_text("utf-8"), _Loader)
     except FileNotFoundError as error:
         raise InputError(f"{path}: no such file; run from the project's root") from error
-    except YAMLError as error:
+    except (ValueError, yaml.YAMLError) as error:
         raise InputError(f"{path}: not YAML ({' '.join(str(error).split())})") from error
     if not isinstance(values, dict):
         raise InputError(f"{path}: expected `key: value` lines, found {type(values).__name__}")
@@ -98,7 +144,7 @@ def _declared_params(path: Path) -> set[str]:
     """Top-level keys of ``params.yaml`` that some stage of ``dvc.yaml`` lists."""
     if not path.exists():
         return set()
-    stages = _read_yaml(path)["stages"].values()
+    stages = read_yaml(path)["stages"].values()
     return {key.split(".")[0] for stage in stages for key in stage.get("params", [])}
 
 
@@ -124,8 +170,28 @@ def parse_paths(argv: Sequence[str] | None, *flags: str, **options: Any) -> argp
 
 
 def run(main: Callable[[], None]) -> None:
-    """Run a stage; what a person can put right ends as one line on stderr and exit code 1."""
+    """Run a stage; what a person can put right ends as one line on stderr and exit code 1.
+
+    Of a file that is missing, the line names the command that makes it.
+    """
     try:
         main()
     except (InputError, OSError) as error:
-        sys.exit(f"error: {' '.join(str(error).split())}")
+        line = " ".join(str(error).split())
+        path, missing, _ = line.partition(": no such file")
+        if missing and (stage := _maker(path)):
+            line = f"{path}: no such file; make it with: dvc repro {stage}"
+        sys.exit(f"error: {line}")
+
+
+def _maker(path: str) -> str | None:
+    """Name the stage of ``dvc.yaml`` that writes a file, as DVC is told it; None where none does."""
+    from dvc.exceptions import DvcException
+    from dvc.repo import Repo
+
+    try:
+        (out,) = Repo(uninitialized=True).find_outs_by_path(path, strict=False)
+    except DvcException:
+        return None
+    name: str = out.stage.addressing
+    return name

@@ -1,4 +1,4 @@
-"""The scores of all runs of one recipe, image by image: the t prior beside the Gaussian."""
+"""All runs of one recipe, over seeds and image by image: the t prior beside the Gaussian."""
 
 from collections.abc import Callable, Mapping, Sequence
 from itertools import product
@@ -10,8 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vaefill.errors import InputError
-from vaefill.metrics.statistics import Interval, bootstrap_intervals
-from vaefill.storage import load_arrays
+from vaefill.metrics.statistics import (
+    Interval,
+    bootstrap_intervals,
+    mean_interval,
+    paired_difference,
+)
+from vaefill.storage import load_arrays, load_table
 
 MODELS = ("gauss", "t")
 MECHANISMS = ("random", "square")
@@ -32,7 +37,7 @@ Scores = Mapping[str, NDArray[np.float64]]
 
 
 def load_scores(directory: str | Path, seeds: Sequence[int]) -> dict[str, NDArray[np.float64]]:
-    """Read ``{model}-{seed}.npz`` of every model and seed.
+    """Read ``{model}/{seed}.npz`` of every model and seed.
 
     Parameters
     ----------
@@ -49,16 +54,10 @@ def load_scores(directory: str | Path, seeds: Sequence[int]) -> dict[str, NDArra
     Raises
     ------
     InputError
-        When a file is missing (all that are missing are named), lacks a score, has one that is
-        nan or infinite, or has another number of images than the first file.
+        When a file is missing, lacks a score, has one that is nan or infinite, or has another
+        number of images than the first file.
     """
-    files = [Path(directory, f"{model}-{seed}.npz") for model, seed in product(MODELS, seeds)]
-    missing = ", ".join(str(file) for file in files if not file.exists())
-    if missing:
-        raise InputError(
-            f"{missing}: no such file; each seed of params.yaml needs one of either model; "
-            "`dvc repro` makes them"
-        )
+    files = [Path(directory, model, f"{seed}.npz") for model, seed in product(MODELS, seeds)]
     runs = [_load_run(file) for file in files]
     shape = (len(MODELS), len(seeds), runs[0].shape[1])
     for file, run in zip(files, runs, strict=True):
@@ -91,6 +90,62 @@ def _load_run(file: Path) -> NDArray[np.float64]:
                 "a training that diverged does this: lower its lr in params.yaml"
             )
     return np.array([arrays[name] for name in NAMES], np.float64)
+
+
+#: What is said of a run in five numbers, and the column of its metrics: whole images, imputed.
+FIGURES = {"elbo": "elbo.elbo"} | {
+    f"{mechanism}_{name}": f"scores.{mechanism}.single_pass.imputation.image.{metric}"
+    for mechanism, (name, metric) in product(MECHANISMS, (("mse", "mse"), ("ssim", "ssim_global")))
+}
+
+#: Per figure, the values of gauss and of t, one per seed and in one order.
+Figures = Mapping[str, tuple[Sequence[float], Sequence[float]]]
+
+
+def load_figures(directory: str | Path, seeds: Sequence[int]) -> Figures:
+    """Read the figures of both models, with `seeds` and no others.
+
+    Parameters
+    ----------
+    directory : path-like
+        Where ``gauss.csv`` and ``t.csv`` of one recipe lie, as stage `evaluate` writes them.
+    seeds : sequence of int
+        One run of each model per seed.
+
+    Raises
+    ------
+    InputError
+        When a file is missing, or has no such row, column or number.
+    """
+    columns = [_load_columns(Path(directory, f"{model}.csv"), seeds) for model in MODELS]
+    return {name: (columns[0][name], columns[1][name]) for name in FIGURES}
+
+
+def _load_columns(file: Path, seeds: Sequence[int]) -> dict[str, list[float]]:
+    rows = {row.get("seed"): row for row in load_table(file)}
+    try:
+        return {
+            name: [float(rows[str(seed)][column]) for seed in seeds]
+            for name, column in FIGURES.items()
+        }
+    except (KeyError, ValueError) as error:
+        raise InputError(f"{file}: not the metrics of seeds {seeds} ({error})") from error
+
+
+def averages(figures: Figures) -> dict[str, dict[str, float]]:
+    """Average the figures over seeds: per model, what people compare experiments by."""
+    return {
+        model: {name: float(np.mean(pair[number])) for name, pair in figures.items()}
+        for number, model in enumerate(MODELS)
+    }
+
+
+def rows(figures: Figures) -> list[tuple[str | float, ...]]:
+    """Set the models side by side: figure, gauss, t, t - gauss and the ends of its interval."""
+    return [
+        (name, mean_interval(gauss).mean, mean_interval(t).mean, *paired_difference(gauss, t))
+        for name, (gauss, t) in figures.items()
+    ]
 
 
 def over_images(

@@ -1,6 +1,6 @@
 """What is reported of one trained model: test ELBO, scores, and pictures to look at."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -61,10 +61,12 @@ def prior_samples(vae: VAE, *, n: int, generator: torch.Generator) -> NDArray[np
     return samples
 
 
-def nested_means(scores: Mapping[str, NDArray[Any]]) -> dict[str, Any]:
+def means(scores: Mapping[str, NDArray[Any]]) -> dict[str, float]:
     """Average each score over the images in which it is defined.
 
-    A score is nan where its region is empty, as ``observed`` is where everything is missing.
+    A score is nan where its region is empty, as ``observed`` is where everything is missing; one
+    that is defined in no image is left out. The parts of a name are divided by ``/``, those of a
+    column by dots.
 
     Parameters
     ----------
@@ -73,21 +75,24 @@ def nested_means(scores: Mapping[str, NDArray[Any]]) -> dict[str, Any]:
 
     Returns
     -------
-    dict
-        The means, with each part of a name a level of nested dicts; a score that is defined in
-        no image is left out.
+    dict of str to float
+        Under dotted names.
     """
-    nested: dict[str, Any] = {}
-    for name, values in scores.items():
-        defined = values[~np.isnan(values)]
-        if not len(defined):
-            continue
-        *path, last = name.split("/")
-        level = nested
-        for part in path:
-            level = level.setdefault(part, {})
-        level[last] = float(np.mean(defined))
-    return nested
+    defined = {name: values[~np.isnan(values)] for name, values in scores.items()}
+    return {
+        name.replace("/", "."): float(np.mean(values))
+        for name, values in defined.items()
+        if len(values)
+    }
+
+
+def flatten(tree: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """Yield the leaves of nested dicts, each under its dotted path."""
+    for name, branch in tree.items():
+        if isinstance(branch, Mapping):
+            yield from ((f"{name}.{path}", leaf) for path, leaf in flatten(branch))
+        else:
+            yield name, branch
 
 
 def example_sheet(

@@ -16,8 +16,7 @@ from numpy.typing import NDArray
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationError
 from scipy import stats
 
-from study.params import Params, positive
-from study.params import _read_yaml as read_yaml
+from study.params import Params, positive, read_yaml
 from vaefill.errors import InputError
 from vaefill.storage import load_table, save_table
 

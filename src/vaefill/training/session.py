@@ -25,10 +25,10 @@ def train(
     generator: torch.Generator,
     out: str | Path,
     history: str | Path,
-    summary: str | Path,
+    precision: str = "float32",
     **settings: Any,
 ) -> None:
-    """Train with progress and a checkpoint; write model, history and summary at the end.
+    """Train with progress and a checkpoint; write model and history at the end.
 
     The checkpoint lies in the project's root, below ``.checkpoints``, and is gone once the files
     are there.
@@ -45,8 +45,10 @@ def train(
         Passes over `train`.
     generator : torch.Generator
         Source of data order and draws, on the model's device.
-    out, history, summary : path-like
-        The model; the losses per epoch; the last of them with device and versions.
+    out, history : path-like
+        The model; the losses per epoch, beside device, versions and `precision`.
+    precision : str, default="float32"
+        What the networks compute in, for the history.
     **settings
         Further keywords of `vaefill.training.fit.fit`.
 
@@ -77,7 +79,7 @@ def train(
             **settings,
         )
         save_vae(out, vae)
-        storage.save_table(history, Epoch._fields, rows)
-        storage.save_json(
-            summary, {**rows[-1]._asdict(), "environment": environment(generator.device)}
+        facts = {**environment(generator.device), "precision": precision}
+        storage.save_table(
+            history, (*Epoch._fields, *facts), [(*row, *facts.values()) for row in rows]
         )
