@@ -16,6 +16,12 @@ from vaefill.models.vae import load_model, save_vae
 from vaefill.training.fit import fit
 
 TOP = {"half": {"weight": 1, "side": "top"}}
+
+
+def hiding(parts):
+    return lambda n, rng: draw_mixture(n, 8, 8, parts=parts, rng=rng)
+
+
 MODELS = [("gauss", None, None), ("t", 4.0, "product"), ("t", 4.0, "multivariate")]
 each_model = pytest.mark.parametrize(("family", "df", "joint"), MODELS)
 
@@ -42,7 +48,7 @@ def moved(vae: ConditionalVAE) -> ConditionalVAE:
 @each_model
 def test_terms_by_hand(digits, networks, family, df, joint):
     vae = moved(make(family, df, joint, networks=networks))
-    bound = conditional_elbo(vae, digits, gen(), mixture=TOP, kl="quadrature")
+    bound = conditional_elbo(vae, digits, gen(), hide=hiding(TOP), kl="quadrature")
     hidden = torch.zeros(60, 8, 8, dtype=torch.bool)
     hidden[:, :4] = True
     hidden = hidden.flatten(1)
@@ -72,7 +78,8 @@ def test_bound_lies_below_the_log_likelihood_of_what_is_hidden(digits, family, d
         )
         log_likelihood = log_joint.logsumexp(0) + math.log(120 / 24_000)
         bounds = [
-            conditional_elbo(vae, x, generator, mixture=TOP) for generator in map(gen, range(200))
+            conditional_elbo(vae, x, generator, hide=hiding(TOP))
+            for generator in map(gen, range(200))
         ]
     values = torch.stack([b.reconstruction - b.kl for b in bounds])
     error = values.std(0) / math.sqrt(len(values))
@@ -134,7 +141,7 @@ def test_draws_and_images_do_not_matter_to_each_other(digits, networks):
 @pytest.mark.parametrize(("family", "df"), [("gauss", None), ("t", 5.0)])
 def test_training_learns_more_than_the_mean_image(digits, networks, family, df):
     vae = make(family, df, networks=networks, widths=[16, 16])
-    bound = partial(conditional_elbo, mixture=TOP)
+    bound = partial(conditional_elbo, hide=hiding(TOP))
     history = fit(
         vae, digits[:48], digits[48:], epochs=60, batch_size=16, lr=5e-3,
         schedule="one_cycle", bound=bound, generator=gen(),
@@ -150,7 +157,7 @@ def test_training_learns_more_than_the_mean_image(digits, networks, family, df):
 def test_bfloat16_comes_near_float32(digits):
     vae = moved(make(networks="conv", widths=[16, 16]))
     full, mixed = (
-        conditional_elbo(vae, digits, gen(), mixture=TOP, mixed_precision=mixed)
+        conditional_elbo(vae, digits, gen(), hide=hiding(TOP), mixed_precision=mixed)
         for mixed in (False, True)
     )
     assert mixed.reconstruction.dtype == mixed.kl.dtype == torch.float32
@@ -161,8 +168,8 @@ def test_bfloat16_comes_near_float32(digits):
 def test_each_step_hides_other_pixels(digits):
     # Two calls of one generator: where nothing but the pixels hidden differs, the bound does.
     vae, generator = make(), gen()
-    mixture = {"random": {"weight": 1, "fraction": [0.1, 0.9]}}
-    first, second = (conditional_elbo(vae, digits, generator, mixture=mixture) for _ in range(2))
+    hide = hiding({"random": {"weight": 1, "fraction": [0.1, 0.9]}})
+    first, second = (conditional_elbo(vae, digits, generator, hide=hide) for _ in range(2))
     ratio = first.reconstruction / second.reconstruction
     assert ratio.max() > 1.5
     assert ratio.min() < 0.67
@@ -210,7 +217,7 @@ def test_blocks_start_as_nothing_and_learn():
     assert block.second.weight.grad.abs().max() > 0
 
 
-def test_mixture_hides_what_draw_mixture_draws(digits):
+def test_hidden_is_what_the_mixture_draws(digits):
     # The model's own seed of the draw, taken from the generator, is enough to repeat it.
     generator = gen(9)
     seed = int(torch.randint(2**62, (), generator=generator))

@@ -20,14 +20,14 @@ References
    ICLR 2019, arXiv:1806.02382.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from vaefill.missingness.mixture import draw_mixture
 from vaefill.models.conditional_networks import ARCHITECTURES, ConditionalNetworks
 from vaefill.models.distributions import Latent, Normal
 from vaefill.models.divergences import exact_kl, monte_carlo_kl
@@ -135,7 +135,7 @@ def conditional_elbo(
     generator: torch.Generator,
     *,
     kl: str = "monte_carlo",
-    mixture: Mapping[str, Mapping[str, Any]],
+    hide: Callable[[int, np.random.Generator], NDArray[np.bool_]],
     mixed_precision: bool = False,
 ) -> Elbo:
     """Hide pixels anew, and estimate both terms of the bound on what was hidden.
@@ -150,8 +150,9 @@ def conditional_elbo(
         Source of missing pixels and draws, on the device of `x`.
     kl : {"monte_carlo", "quadrature"}
         See `vaefill.models.elbo.elbo`.
-    mixture : dict
-        Mechanisms to draw the missing pixels from, see `vaefill.missingness.mixture.draw_mixture`.
+    hide : callable
+        Draws which pixels of n images are missing, (n, height, width), such as
+        `vaefill.missingness.mixture.draw_mixture` does.
     mixed_precision : bool, default=False
         Run the networks in bfloat16, twice as fast on processors that have it; the weights and
         the terms of the bound stay in float32.
@@ -162,8 +163,7 @@ def conditional_elbo(
         In nats per image, summed over its missing pixels.
     """
     seed = int(torch.randint(2**62, (), generator=generator, device=generator.device))
-    height, width = vae.architecture["shape"]
-    missing = draw_mixture(len(x), height, width, parts=mixture, rng=np.random.default_rng(seed))
+    missing = hide(len(x), np.random.default_rng(seed))
     hidden = torch.from_numpy(missing).flatten(1).to(x.device)
     with torch.autocast(x.device.type, torch.bfloat16, enabled=mixed_precision):
         _, prior, likelihood = vae.condition(x, ~hidden)
