@@ -7,14 +7,22 @@ from typing import Any
 import numpy as np
 
 from study.params import Count, Params, Seed, parse_paths, read_params, run
-from study.report.summary import SCORE_COLUMNS
-from study.trials.assessment import Row, Source, accuracy_rows, in_order, ink_rows, uncertainty_rows
+from study.trials.assessment import (
+    COLUMNS,
+    Row,
+    Source,
+    accuracy_rows,
+    in_order,
+    ink_rows,
+    uncertainty_rows,
+)
 from study.trials.recognition import accuracy, train_classifier
 from study.trials.tiles import save_tiles
 from vaefill import storage
 from vaefill.errors import InputError
 
 MODELS = ("gauss", "t")
+RUBIN_COLUMNS = ("digit", "source", "estimate", "low", "high", "fmi")
 PICTURED = "square"  # what is missing in the sheets of draws: there is more than one way to go on
 
 
@@ -96,9 +104,8 @@ def main(argv: Sequence[str] | None = None) -> None:
                 split["test_images"][some], missing[PICTURED][some],
                 found[f"{PICTURED}/mean"][some], ink, labels[some],
             )  # fmt: skip
-            columns = ("digit", "source", "estimate", "low", "high", "fmi")
-            storage.save_table(args.rubin, columns, table)
-    storage.save_table(args.scores, SCORE_COLUMNS, in_order(rows))
+            storage.save_table(args.rubin, RUBIN_COLUMNS, table)
+    storage.save_table(args.scores, COLUMNS, in_order(rows))
 
 
 def _path(inferred: Path, source: Source) -> Path:

@@ -3,14 +3,14 @@
 from collections.abc import Sequence
 from typing import Annotated
 
+import pandas as pd
 from pydantic import Field
-from tabulate import tabulate
 
 from study.params import Count, Params, Seed, parse_paths, read_params, run
 from study.trials.comparison import averages, compare, load_figures, rows
 from vaefill.storage import save_json
 
-HEADERS = ("gauss", "t", "t - gauss", "95 % from", "to")
+COLUMNS = ("", "gauss", "t", "t - gauss", "95 % from", "to")
 
 
 class Section(Params):
@@ -52,8 +52,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     save_json(args.out, compared)
     save_json(args.averages, {recipe: averages(figures[recipe]) for recipe in params.recipes})
     for recipe in params.recipes:
-        print(f"\n{recipe}, mean over {len(params.seeds)} seeds of imputed images, ELBO in nats")
-        print(tabulate(rows(figures[recipe]), ("", *HEADERS), floatfmt=".4g"))
+        table = pd.DataFrame(rows(figures[recipe]), columns=COLUMNS)
+        print(f"\n{recipe}: imputed images and ELBO (nats), seeds {params.seeds}")
+        print(table.to_markdown(index=False, floatfmt=".4g"))
 
 
 if __name__ == "__main__":

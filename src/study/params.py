@@ -185,7 +185,7 @@ def run(main: Callable[[], None]) -> None:
 
 
 def _maker(path: str) -> str | None:
-    """Name the stage of ``dvc.yaml`` that writes a file, as DVC is told it; None where none does."""
+    """Name the stage that writes a file, as a command of DVC takes it; None where none does."""
     from dvc.exceptions import DvcException
     from dvc.repo import Repo
 

@@ -1,7 +1,6 @@
 """Scores of imputers: how near, how honest, and whether the digit is still there.
 
-Rows are those of ``scores.csv``: recipe, model, seed, mechanism, method, output, region, metric and
-value. A baseline has a name in place of the model, and no recipe, seed or method.
+A baseline has a name in place of the model, and no recipe, seed or method.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -17,6 +16,10 @@ from vaefill.metrics.calibration import CURVE, pixel_means
 from vaefill.metrics.rubin import ink_by_digit
 from vaefill.metrics.statistics import mean_interval
 
+#: Of a row of ``scores.csv``.
+COLUMNS = (
+    "recipe", "model", "seed", "mechanism", "method", "output", "region", "metric", "value",
+)  # fmt: skip
 Row = tuple[str | int | float, ...]
 #: Of `vaefill.metrics.images.score`, what is reported of imputations.
 SCORES = (("image", "mse"), ("missing", "mse"), ("image", "ssim"), ("image", "ssim_global"))
