@@ -19,19 +19,12 @@ SMALL = {
     "split": {"seed": 123, "test_size": 200, "valid_size": 200},
     "train": {
         "slides": {"schedule": "constant", "epochs": 2, "batch_size": 100, "lr": 0.005},
-        "converged": {
-            "schedule": "one_cycle",
-            "epochs": 2,
-            "batch_size": 100,
-            "lr": 0.005,
-            "warmup": 0.1,
-        },
     },
     "evaluate": {"seed": 7, "n_draws": 1, "importance": {"images": 20, "n_draws": 5}},
     "infer": {
         "recipe": "slides",
         "seeds": [0],
-        "methods": ["single_pass", "laplace"],
+        "methods": ["laplace"],
         "settings": {
             "single_pass": {},
             "laplace": {"n_proposals": 20, "max_iterations": 3},
@@ -43,13 +36,14 @@ SMALL = {
         "valid_images": 30,
     },
     "masked": {
-        "networks": ["mlp", "conv"],
+        "networks": ["mlp"],
         "methods": ["draws"],
         "warmup": 0.1,
         "mixture": {"random": {"weight": 1.0, "fraction": [0.1, 0.8]}},
         "mlp": NETWORKS | {"widths": [16, 8]},
         "conv": NETWORKS | {"widths": [4, 8]},
     },
+    "assess": {"seed": 5, "shown": ["laplace", "draws"], "pooled": "mlp"},
     "degrade": {
         "seed": 31,
         "images": 10,

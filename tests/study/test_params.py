@@ -2,9 +2,11 @@ import math
 from typing import Annotated
 
 import pytest
+from dvc.utils.serialize import modify_yaml
 from pydantic import AfterValidator, Field
+from ruamel.yaml import YAML  # DVC's own reader
 
-from study.params import Params, parse_paths, positive, read_params, run
+from study.params import Params, parse_paths, positive, read_params, read_yaml, run
 from vaefill.errors import InputError
 
 
@@ -20,6 +22,12 @@ class Schema(Params):
 
 DVC = "stages: {a: {cmd: a, params: [df, train.lr]}, b: {cmd: b, params: [seeds]}}\n"
 GOOD = "df: 21\nseeds: [0]\ntrain:\n  epochs: 3\n  lr: 0.1\n"
+
+
+TEXTS = """1 -1 +5 09 010 1_0 12_ 0x1F -0x10 0o17 0b11 0o9 0x _1 1__0 1e
+    1. .5 +.5 0.5 -0.5 1e5 1E5 1e-05 1e+3 1.e3 .5e3 .5e+3 1_000.5 e5 .inf -.inf +.INF .Inf
+    true True TRUE tRUE false no yes on off y n null Null ~ nullx 1:30 1:30.5 2024-01-01
+    '10' "1e5" abc [1,1e-5,no] {a:1}"""
 
 
 @pytest.fixture
@@ -38,10 +46,33 @@ def test_values_come_with_their_types(read):
     assert isinstance(params.df, float)
 
 
-@pytest.mark.parametrize(("text", "value"), [("1e-05", 1e-5), ("1e-5", 1e-5), ("1.0e-5", 1e-5)])
-def test_exponents_are_numbers(read, text, value):
-    # `-S train.lr=1e-5` writes the first form, which YAML 1.1 reads as a string.
-    assert read(GOOD.replace("0.1", text)).train.lr == value
+def test_what_dvc_writes_is_read_as_it_was_given(tmp_path):
+    path = tmp_path / "params.yaml"
+    path.write_text(GOOD)
+    with modify_yaml(str(path)) as params:
+        params["train"]["lr"] = 1e-5
+    assert "lr: 1e-05" in path.read_text()  # which YAML 1.1 reads as a string
+    assert read_yaml(path)["train"]["lr"] == 1e-5
+
+
+@pytest.mark.parametrize("text", TEXTS.split())
+def test_dvc_and_we_read_the_same(tmp_path, text):
+    path = tmp_path / "a.yaml"
+    path.write_text(f"a: {text}\n")
+    read, expected = read_yaml(path)["a"], YAML(typ="safe", pure=True).load(path)["a"]
+    assert (type(read), read) == (type(expected), expected)
+
+
+def test_nan_is_a_number(tmp_path):
+    (tmp_path / "a.yaml").write_text("a: .nan\n")
+    assert math.isnan(read_yaml(tmp_path / "a.yaml")["a"])
+
+
+def test_a_merged_key_is_not_given_twice(tmp_path):
+    (tmp_path / "a.yaml").write_text(
+        "a: &a {x: 1, y: 2}\nb: &b {<<: *a, x: 3}\nc: {<<: *b, y: 4}\n"
+    )
+    assert read_yaml(tmp_path / "a.yaml")["c"] == {"x": 3, "y": 4}
 
 
 def test_infinite_df_is_allowed(read):
@@ -75,7 +106,7 @@ def test_bad_values_name_key_value_and_rule(read, old, new, message):
     assert "params.yaml: " in str(caught.value)
 
 
-@pytest.mark.parametrize("text", ["df: [1", "df: 1\ndf: 2\n", "- 1\n", ""])
+@pytest.mark.parametrize("text", ["df: [1", "df: 1\ndf: 2\n", "a: {b: 1, b: 1}", "- 1\n", ""])
 def test_what_is_no_params_file(read, text):
     with pytest.raises(InputError, match=r"params.yaml: (not YAML|expected)") as caught:
         read(text)

@@ -6,9 +6,21 @@ import pytest
 from scipy import stats
 
 from stages import compare as stage
-from study.trials.comparison import ELBO, MODELS, NAMES, compare, load_scores, outliers, over_images
+from study.trials.comparison import (
+    ELBO,
+    FIGURES,
+    MODELS,
+    NAMES,
+    averages,
+    compare,
+    load_figures,
+    load_scores,
+    outliers,
+    over_images,
+    rows,
+)
 from vaefill.errors import InputError
-from vaefill.storage import save_arrays
+from vaefill.storage import save_arrays, save_table
 
 SEEDS = (3, 0, 8)
 MSE = "square/single_pass/imputation/image/mse"
@@ -16,14 +28,18 @@ PARAMS = """
 seeds: [3, 0, 8]
 recipes: [slow, quick]
 compare: {seed: 11, n_resamples: 100, outliers: 0.05}
+threads: 1
 """
+ARGUMENTS = [
+    "--scores=scores", "--metrics=metrics", "--out=reports/images.json", "--averages=averages.json",
+]  # fmt: skip
 
 
 def runs(n_images=40):
     """One file's content per model and seed, all numbers different; some are not compared."""
     rng = np.random.default_rng(0)
     return {
-        f"{model}-{seed}": {name: rng.normal(size=n_images) for name in NAMES}
+        f"{model}/{seed}": {name: rng.normal(size=n_images) for name in NAMES}
         | {"importance///image/ess": rng.normal(size=7)}
         for model, seed in product(MODELS, SEEDS)
     }
@@ -46,11 +62,11 @@ def rng():
 
 def test_scores_are_by_model_seed_and_image(tmp_path):
     content = runs()
-    content["gauss-77"] = {}  # of a seed that params.yaml no longer has
+    content["gauss/77"] = {}  # of a seed that params.yaml no longer has
     scores = load_scores(save(tmp_path, content), SEEDS)
     assert tuple(scores) == NAMES
     for name in NAMES:
-        expected = [[content[f"{model}-{seed}"][name] for seed in SEEDS] for model in MODELS]
+        expected = [[content[f"{model}/{seed}"][name] for seed in SEEDS] for model in MODELS]
         np.testing.assert_array_equal(scores[name], expected)
 
 
@@ -70,7 +86,7 @@ def test_intervals_over_images_are_scipys(tmp_path, rng, cell, name):
     level = found["bootstrap"]
     for key in cell:
         level = level[key]
-    differences = np.stack([content[f"t-{s}"][name] - content[f"gauss-{s}"][name] for s in SEEDS])
+    differences = np.stack([content[f"t/{s}"][name] - content[f"gauss/{s}"][name] for s in SEEDS])
     low, high = stats.bootstrap(
         (differences,), np.mean, n_resamples=150, method="percentile", axis=1, rng=rng
     ).confidence_interval
@@ -152,17 +168,14 @@ def refusal(directory, content):
     return str(refused.value)
 
 
-@pytest.mark.parametrize("gone", [["t-8"], ["gauss-3", "t-0"]], ids="+".join)
-def test_missing_runs_are_named(tmp_path, gone):
-    message = refusal(tmp_path, {run: a for run, a in runs().items() if run not in gone})
-    assert message.startswith(f"{', '.join(f'{tmp_path / run}.npz' for run in gone)}: no such file")
-    assert "dvc repro" in message
-    assert message.count(".npz") == len(gone)
+def test_a_missing_run_is_named(tmp_path):
+    message = refusal(tmp_path, {run: a for run, a in runs().items() if run != "t/8"})
+    assert message.startswith(f"{tmp_path / 't' / '8.npz'}: no such file")
 
 
 def test_runs_of_other_images_are_refused(tmp_path):
-    other = runs() | {"t-0": runs(n_images=39)["t-0"]}
-    assert "t-0.npz: scores of 39 images, but of 40 in " in refusal(tmp_path, other)
+    other = runs() | {"t/0": runs(n_images=39)["t/0"]}
+    assert "0.npz: scores of 39 images, but of 40 in " in refusal(tmp_path, other)
 
 
 @pytest.mark.parametrize(
@@ -177,12 +190,43 @@ def test_runs_of_other_images_are_refused(tmp_path):
 )
 def test_scores_that_cannot_be_compared_are_refused(tmp_path, values, message):
     content = runs()
-    del content["t-0"][MSE]
+    del content["t/0"][MSE]
     if values is not None:
-        content["t-0"][MSE] = values
+        content["t/0"][MSE] = values
     found = refusal(tmp_path, content)
-    assert found.startswith(f"{tmp_path / 't-0.npz'}: ")
+    assert found.startswith(f"{tmp_path / 't' / '0.npz'}: ")
     assert message in found
+
+
+def metrics(directory):
+    """The metrics of both models, all numbers different; those of other seeds and names too."""
+    for offset, model in enumerate(MODELS):
+        table = [
+            [seed, *(seed**2 + offset * (seed + 1) + i for i in range(len(FIGURES))), "x"]
+            for seed in (*SEEDS, 77)
+        ]
+        save_table(directory / f"{model}.csv", ("seed", *FIGURES.values(), "other"), table)
+    return directory
+
+
+def test_figures_over_seeds_by_hand(tmp_path):
+    figures = load_figures(metrics(tmp_path), SEEDS)
+    assert figures["elbo"] == ([9, 0, 64], [13, 1, 73])
+    assert averages(figures)["t"] == {name: 29 + number for number, name in enumerate(FIGURES)}
+    name, gauss, t, difference, low, high = rows(figures)[0]
+    assert (name, gauss, t) == ("elbo", 73 / 3, 29)
+    interval = stats.ttest_rel([13, 1, 73], [9, 0, 64]).confidence_interval()
+    np.testing.assert_allclose((difference, low, high), (14 / 3, *interval))
+
+
+@pytest.mark.parametrize(
+    ("old", "new"), [("seed,", "sead,"), ("elbo.elbo", "e"), ("\n0,", "\n1,"), ("64", "x")]
+)
+def test_metrics_that_lack_a_number_are_refused(tmp_path, old, new):
+    file = metrics(tmp_path) / "gauss.csv"
+    file.write_text(file.read_text().replace(old, new, 1))
+    with pytest.raises(InputError, match=r"gauss\.csv: not the metrics of seeds \(3, 0, 8\)"):
+        load_figures(tmp_path, SEEDS)
 
 
 # The stage
@@ -194,12 +238,15 @@ def project(tmp_path, monkeypatch):
     (tmp_path / "params.yaml").write_text(PARAMS)
     for recipe in ("slow", "quick", "no_longer_in_params"):
         save(tmp_path / "scores" / recipe, runs())
+        metrics(tmp_path / "metrics" / recipe)
     return tmp_path
 
 
-def test_stage_compares_every_recipe_alike(project):
-    arguments = ["--scores", "scores", "--out", "reports/images.json"]
-    stage.main(arguments)
+def test_stage_compares_every_recipe_alike(project, capsys):
+    stage.main(ARGUMENTS)
+    assert capsys.readouterr().out.count("| elbo ") == 2
+    shown = json.loads((project / "averages.json").read_text())
+    assert shown["quick"]["t"]["elbo"] == 29
     content = (project / "reports/images.json").read_bytes()
     written = json.loads(content)
     assert set(written) == {"slow", "quick"}
@@ -210,7 +257,7 @@ def test_stage_compares_every_recipe_alike(project):
     assert written["slow"]["bootstrap"]["square"]["imputation"]["mse"]["8"] == {
         end: float(f"{value:.6g}") for end, value in entry.items()
     }
-    stage.main(arguments)
+    stage.main(ARGUMENTS)
     assert (project / "reports/images.json").read_bytes() == content
 
 
@@ -228,5 +275,5 @@ def test_stage_compares_every_recipe_alike(project):
 def test_bad_params_are_named(project, old, new, key):
     (project / "params.yaml").write_text(PARAMS.replace(old, new))
     with pytest.raises(InputError, match=rf"params\.yaml: {key} = "):
-        stage.main(["--scores", "scores", "--out", "images.json"])
-    assert not (project / "images.json").exists()
+        stage.main(ARGUMENTS)
+    assert not (project / "reports").exists()

@@ -8,7 +8,8 @@ from study.trials.evaluation import (
     as_grey,
     bound_per_image,
     example_sheet,
-    nested_means,
+    flatten,
+    means,
     prior_samples,
 )
 from vaefill.models.divergences import monte_carlo_kl
@@ -56,14 +57,19 @@ def test_samples_are_decoded_draws_of_the_prior():
     assert samples.shape == (5, 64)
 
 
-def test_nested_means_by_hand():
+def test_means_by_hand():
     scores = {"none/a": np.array([1.0, 2.0]), "none/b": np.array([4.0]), "c": np.array([0.5])}
-    assert nested_means(scores) == {"none": {"a": 1.5, "b": 4.0}, "c": 0.5}
+    assert means(scores) == {"none.a": 1.5, "none.b": 4.0, "c": 0.5}
 
 
 def test_means_are_over_the_images_that_have_the_region():
     scores = {"a/some": np.array([1.0, math.nan, 3.0]), "a/none": np.array([math.nan])}
-    assert nested_means(scores) == {"a": {"some": 2.0}}
+    assert means(scores) == {"a.some": 2.0}
+
+
+def test_leaves_go_by_their_paths():
+    tree = {"a": {"b.0": 1, "c": {"0.5": 2.0}}, "d": 3}
+    assert dict(flatten(tree)) == {"a.b.0": 1, "a.c.0.5": 2.0, "d": 3}
 
 
 def test_examples_are_the_first_of_each_digit():
