@@ -8,7 +8,7 @@ from pydantic import Field
 
 from study.params import Count, Params, Seed, parse_paths, read_params, run
 from study.trials.imputers import load_imputer
-from study.trials.trial import draws_sheet, hard_cases, load_trials, try_imputer
+from study.trials.trial import draws_sheet, hard_cases, headline, load_trials, try_imputer
 from vaefill import storage
 from vaefill.training.devices import Device, pick_device
 
@@ -58,6 +58,8 @@ def main(argv: Sequence[str] | None = None) -> None:
             n_draws=section.n_draws, n_scored=section.images, seed=section.seed,
         )  # fmt: skip
         found["sheet"] = draws_sheet(imputer, inferred, trial.test, hard_cases(trial.test, labels))
+        said = (f"{name} {value:.6g}" for name, value in headline(trial.test, found).items())
+        print(f"{mechanism}: missing pixels: {', '.join(said)}")
         arrays |= {f"{mechanism}/{name}": array for name, array in found.items()}
     storage.save_arrays(args.out, arrays)
 

@@ -2,16 +2,12 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from ruamel.yaml import YAML
 
+from study.params import read_yaml
 from tools import demo
 from vaefill.errors import InputError
 
 ROOT = Path(__file__).resolve().parents[2]
-
-
-def load(name):
-    return YAML(typ="safe", pure=True).load(ROOT / name)
 
 
 def test_override_changes_the_named_values_only():
@@ -27,8 +23,8 @@ def test_override_refuses_an_unknown_key(changes):
 
 
 def test_the_tracked_overrides_fit_the_digits():
-    params = load("params.yaml")
-    demo.override(params, load("demo.yaml"))
+    params = read_yaml(ROOT / "params.yaml")
+    demo.override(params, read_yaml(ROOT / "demo.yaml"))
     assert params["dataset"] == "digits"
     split = params["split"]
     n_train = 1797 - split["test_size"] - split["valid_size"]

@@ -153,7 +153,7 @@ def test_uncached_outputs_are_metrics_and_plots():
         for out in stage.get("outs", [])
         if isinstance(out, dict)
     }
-    assert uncached == {"assess", "compare", "imputation", "report", "sweep"}
+    assert uncached == {"assess", "images", "imputation", "report", "sweep"}
 
 
 def test_people_compare_experiments_by_one_file():

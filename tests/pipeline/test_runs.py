@@ -94,7 +94,7 @@ def test_report_is_rebuilt_without_data(clone):
     [
         ("infer@t-0-laplace", "models/slides/t/0.safetensors", "train_t@slides-0"),
         ("infer_masked@mlp-t-0-draws", "models/mlp/t/0.safetensors", "train_masked_t@mlp-0"),
-        ("compare", "data/scores/slides/gauss/0.npz", "evaluate@slides-gauss"),
+        ("images", "data/scores/slides/gauss/0.npz", "evaluate@slides-gauss"),
     ],
 )
 def test_a_missing_file_names_the_command_that_makes_it(clone, name, path, maker):
@@ -122,7 +122,7 @@ def test_nothing_of_the_gaussian_models_depends_on_df():
     hit = {stage.addressing for root in roots for stage in {root, *nx.ancestors(graph, root)}}
     assert not {name for name in hit if "gauss" in name}
     assert {name for name in hit if "@" not in name} == {
-        "assess", "compare", "degrade", "imputation", "report", "sweep"
+        "assess", "compare", "degrade", "images", "imputation", "report", "sweep"
     }  # fmt: skip
     assert {"train_t@slides-0", "impute@slides-t", "evaluate@slides-t", "infer@t-0-laplace"} < hit
 

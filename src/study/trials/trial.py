@@ -19,7 +19,8 @@ from torch import Tensor
 
 from study.trials.imputers import Imputer
 from vaefill.inference.target import Inferred
-from vaefill.metrics.calibration import CURVE, score_draws
+from vaefill.metrics import images as metrics
+from vaefill.metrics.calibration import CURVE, pixel_means, score_draws
 from vaefill.missingness.mechanisms import draw
 from vaefill.models.greylevels import GreyLevels, fit_grey_levels
 from vaefill.storage import load_arrays
@@ -238,3 +239,30 @@ def try_imputer(
     arrays |= {f"diagnostics/{k}": v.numpy() for k, v in inferred.diagnostics.items()}
     arrays |= {f"uncertainty/{k}": v for k, v in scores.items()}
     return inferred, arrays
+
+
+def headline(known: Known, found: Mapping[str, NDArray[Any]]) -> dict[str, float]:
+    """Say in three numbers how an imputer did on missing pixels; ``scores.csv`` has them too.
+
+    Parameters
+    ----------
+    known : Known
+        The test images.
+    found : dict of str to array
+        From `try_imputer`.
+
+    Returns
+    -------
+    dict of str to float
+        ``mse`` over all images; ``crps`` and ``coverage_0.95`` over those that were scored.
+    """
+    scores = metrics.score(
+        known.images / np.float32(255), found["mean"].astype(np.float32), known.missing
+    )
+    start = "uncertainty/"
+    means = pixel_means({k.removeprefix(start): v for k, v in found.items() if start in k})
+    return {
+        "mse": float(np.nanmean(scores["imputation", "missing", "mse"])),
+        "crps": means["crps"],
+        "coverage_0.95": means["pit_95"],
+    }

@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from stages import compare as stage
+from stages import compare as compare_stage
+from stages import images as stage
 from study.trials.comparison import (
     ELBO,
     FIGURES,
@@ -30,9 +31,7 @@ recipes: [slow, quick]
 compare: {seed: 11, n_resamples: 100, outliers: 0.05}
 threads: 1
 """
-ARGUMENTS = [
-    "--scores=scores", "--metrics=metrics", "--out=reports/images.json", "--averages=averages.json",
-]  # fmt: skip
+ARGUMENTS = ["--scores=scores", "--out=reports/images.json"]
 
 
 def runs(n_images=40):
@@ -242,11 +241,15 @@ def project(tmp_path, monkeypatch):
     return tmp_path
 
 
-def test_stage_compares_every_recipe_alike(project, capsys):
-    stage.main(ARGUMENTS)
+def test_means_of_every_recipe_are_shown(project, capsys):
+    (project / "params.yaml").write_text("seeds: [3, 0, 8]\nrecipes: [slow, quick]\n")
+    compare_stage.main(["--metrics=metrics", "--out=metrics.json"])
     assert capsys.readouterr().out.count("| elbo ") == 2
-    shown = json.loads((project / "averages.json").read_text())
-    assert shown["quick"]["t"]["elbo"] == 29
+    assert json.loads((project / "metrics.json").read_text())["quick"]["t"]["elbo"] == 29
+
+
+def test_stage_compares_every_recipe_alike(project):
+    stage.main(ARGUMENTS)
     content = (project / "reports/images.json").read_bytes()
     written = json.loads(content)
     assert set(written) == {"slow", "quick"}

@@ -10,6 +10,7 @@ from study.trials.trial import (
     draw_pixels,
     draws_sheet,
     hard_cases,
+    headline,
     learn_grey_levels,
     load_trials,
     score_uncertainty,
@@ -180,3 +181,10 @@ def test_models_of_both_kinds_do_the_same(imputer, known):
     np.testing.assert_allclose(arrays["mean"], inferred.mean, atol=0.2)
     assert arrays["ink"].shape == (39, 20)
     assert arrays["uncertainty/crps"].shape == (20,)
+    said = headline(known, arrays)
+    squared = np.square(arrays["mean"].astype(float) - known.images / 255) * known.missing
+    expected = np.mean(squared.sum((1, 2)) / known.missing.sum((1, 2)))
+    assert said["mse"] == pytest.approx(expected, rel=1e-5)
+    pixels = arrays["uncertainty/pixels"].sum()
+    assert said["crps"] == pytest.approx(arrays["uncertainty/crps"].sum() / pixels)
+    assert said["coverage_0.95"] == pytest.approx(arrays["uncertainty/pit_95"].sum() / pixels)

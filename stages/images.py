@@ -1,0 +1,50 @@
+"""Stage `images`: both models' runs side by side image by image, and on the hardest images."""
+
+from collections.abc import Sequence
+from typing import Annotated
+
+from pydantic import Field
+
+from study.params import Count, Params, Seed, parse_paths, read_params, run
+from study.trials.comparison import compare
+from vaefill.storage import save_json
+
+
+class Section(Params):
+    """Section `compare`."""
+
+    seed: Seed
+    # The ends of a 95 % interval are the 2.5 % tails: fewer say nothing about them.
+    n_resamples: Annotated[int, Field(ge=100)]
+    outliers: Annotated[float, Field(gt=0, lt=1, allow_inf_nan=False)]
+
+
+class ImagesParams(Params):
+    """What `images` reads."""
+
+    seeds: Annotated[list[Seed], Field(min_length=1)]
+    recipes: Annotated[list[str], Field(min_length=1)]
+    compare: Section
+    threads: Count
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Write one comparison per recipe."""
+    args = parse_paths(argv, "--scores", "--out")
+    params = read_params(ImagesParams)
+    section = params.compare
+    compared = {
+        recipe: compare(
+            args.scores / recipe,
+            params.seeds,
+            n_resamples=section.n_resamples,
+            share=section.outliers,
+            seed=section.seed,
+        )
+        for recipe in params.recipes
+    }
+    save_json(args.out, compared)
+
+
+if __name__ == "__main__":
+    run(main)
