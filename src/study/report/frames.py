@@ -93,20 +93,21 @@ def read(
     table = pd.DataFrame(load_table(path))
     if table.empty:
         raise InputError(f"{path}: no rows in it; delete it, and `dvc repro` makes it anew")
-    names = [*columns, *(name for name in table if rest and name not in columns)]
-    if set(names) != set(table):
-        raise InputError(
-            f"{path}: its columns are {', '.join(table)}; they must be {', '.join(columns)}; "
-            "delete it, and `dvc repro` makes it anew"
-        )
-    frame = pd.DataFrame(index=table.index)
+    for name in columns:
+        if name not in table:
+            raise _broken(path, -1, f"no column {name}")
+    names = [*columns, *(name for name in table if name not in columns)]
+    if rest is None and len(names) > len(columns):
+        raise _broken(path, -1, f"unknown column {names[-1]}")
+    values = {}
     for name in names:
         column = columns.get(name, rest)
         assert column is not None
-        frame[name], bad = column.parse(table[name])
+        values[name], bad = column.parse(table[name])
         if bad.any():
             row = int(bad.idxmax())
             raise _broken(path, row, f"{name} {table[name][row]!r} must be {column.rule}")
+    frame = pd.DataFrame(values)
     if key and (twice := frame.duplicated(list(key))).any():
         row = int(twice.idxmax())
         named = ", ".join(f"{name} {table[name][row]!r}" for name in key if table[name][row])
