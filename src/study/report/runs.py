@@ -20,6 +20,7 @@ Tiles = NDArray[np.uint8]
 #: What a run is, and what a number is a score of: an empty name where there is no choice.
 RUN = ("recipe", "model", "seed")
 SCORE = ("mechanism", "method", "output", "region", "metric")
+SCORE_COLUMNS = (*RUN, *SCORE, "value")
 #: Of a score of whole images after a single pass: the names that tables show.
 CELL = ("mechanism", "output", "metric")
 #: The recipe of ``params.yaml`` that is the slides' own: only beside it do their numbers stand.
@@ -129,7 +130,7 @@ def load_metrics(reports: str | Path, recipes: Sequence[str], seeds: Sequence[in
     scores[list(SCORE)] = scores["part"].str.split(".", n=len(SCORE) - 1, expand=True)
     latent[["what", "part"]] = latent["part"].str.partition(".")[[0, 2]]
     return Metrics(
-        scores=scores[[*RUN, *SCORE, "value"]].reset_index(drop=True),
+        scores=scores[[*SCORE_COLUMNS]].reset_index(drop=True),
         latent=latent[[*RUN, "what", "part", "value"]].reset_index(drop=True),
     )
 

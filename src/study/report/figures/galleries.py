@@ -15,6 +15,24 @@ MISSING_TINT = (0.97, 0.80, 0.55)
 FRAME = 0.87
 
 
+def examples(shown: Mapping[str, Tiles]) -> dict[str, Figure]:
+    """Show what both models make of the same test images, by the name of the figure.
+
+    Parameters
+    ----------
+    shown : dict of str to uint8 array [n, 6, 28, 28]
+        Per model, in columns: image, reconstruction, then missing (255) and prediction for random
+        and for square.
+    """
+    image, _, random, _, square, _ = next(iter(shown.values())).swapaxes(0, 1)
+    made = [{model: tiles[:, column] for model, tiles in shown.items()} for column in (1, 3, 5)]
+    return {
+        "reconstructions": reconstructions(image, made[0]),
+        "missing_random": missing_pixels(image, random, made[1]),
+        "missing_square": missing_pixels(image, square, made[2]),
+    }
+
+
 @style()
 def reconstructions(images: Tiles, predictions: Mapping[str, Tiles]) -> Figure:
     """Show unmasked test images above what each model makes of them.
