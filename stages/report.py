@@ -15,6 +15,7 @@ from study.report.imputation_results import score_rows
 from study.report.pages import report
 from study.report.render import render
 from study.report.runs import (
+    RUN,
     SCORE_COLUMNS,
     load_histories,
     load_images,
@@ -70,14 +71,16 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = parse_paths(argv, "--reports", "--sweep", "--plan")
     reports = args.reports
     params = read_params(ReportParams)
-    runs = [*product(params.recipes, MODELS, params.seeds)]
+    imputed = pd.DataFrame(score_rows(reports), columns=SCORE_COLUMNS).replace({"seed": {"": None}})
     metrics = load_metrics(reports, params.recipes, params.seeds)
-    histories = load_histories(reports, runs)
+    histories = load_histories(reports, product(params.recipes, MODELS, params.seeds))
+    others = imputed.loc[imputed["recipe"] != "", [*RUN]].drop_duplicates()
+    others = load_histories(reports, others.itertuples(index=False, name=None))
     images = load_images(reports / "images.json", params.recipes, params.seeds)
     pictures = load_pictures(reports, params.recipes[-1], params.seeds[0])
     page = report.page(
         metrics,
-        histories,
+        pd.concat([histories, others]),
         images,
         params.model_dump(),
         findings=pd.DataFrame(),
@@ -93,7 +96,6 @@ def main(argv: Sequence[str] | None = None) -> None:
     }
     for name, figure in drawn.items():
         write_bytes(reports / "figures" / f"{name}.png", to_png(figure))
-    imputed = pd.DataFrame(score_rows(reports), columns=SCORE_COLUMNS).replace({"seed": {"": None}})
     rows = report.score_rows(metrics.scores, imputed)
     save_table(reports / "scores.csv", SCORE_COLUMNS, rows)
     save_json(reports / "summary.json", report.summary(metrics.scores))
