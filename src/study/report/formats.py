@@ -49,9 +49,9 @@ def relative(mean: float, low: float, high: float, reference: float) -> str:
 
 
 def chance(probability: float) -> str:
-    """Format a probability: the smaller, the more decimals."""
-    if probability < 1e-4:
-        return "< 0.01 %"
+    """Format a probability: the smaller, the more decimals; a dash for nan."""
+    if not probability >= 1e-4:
+        return NONE if probability != probability else "< 0.01 %"
     decimals = next(d for d, bound in enumerate((0.1, 0.01, 0)) if probability >= bound)
     return f"{100 * probability:.{decimals}f} %"
 

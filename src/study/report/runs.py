@@ -101,14 +101,7 @@ class OverImages(NamedTuple):
 def load_metrics(reports: str | Path, recipes: Sequence[str], seeds: Sequence[int]) -> Metrics:
     """Read ``metrics/{recipe}/{model}.csv`` of both models, and of no others.
 
-    Parameters
-    ----------
-    reports : path-like
-        The directory that holds ``metrics``.
-    recipes : sequence of str
-        Names of training recipes.
-    seeds : sequence of int
-        Rows of other seeds are left alone: a seed that was dropped does not count.
+    Rows of other seeds are left alone: a seed that was dropped does not count.
 
     Raises
     ------

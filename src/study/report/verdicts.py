@@ -47,13 +47,13 @@ def compare(reference: ArrayLike, other: ArrayLike) -> dict[str, float]:
     dict of str to float
         ``reference`` and ``other`` (means over seeds), ``reference_half`` and ``other_half``
         (half the width of their 95 % intervals), ``diff`` (other - reference, paired), ``low``
-        and ``high`` (its 95 % interval), ``sd`` (of the differences), with 6 significant digits;
-        what needs two seeds is nan with one. ``n`` is the number of seeds.
+        and ``high`` (its 95 % interval), ``sd`` (of the differences); what needs two seeds is nan
+        with one. ``n`` is the number of seeds.
     """
     first, second = mean_interval(reference), mean_interval(other)
     diff = paired_difference(reference, other)
     differences = np.asarray(other) - np.asarray(reference)
-    numbers = {
+    return {
         "reference": first.mean,
         "other": second.mean,
         "reference_half": (first.high - first.low) / 2,
@@ -61,10 +61,8 @@ def compare(reference: ArrayLike, other: ArrayLike) -> dict[str, float]:
         "diff": diff.mean,
         "low": diff.low,
         "high": diff.high,
-        "sd": differences.std(ddof=1) if len(differences) > 1 else np.nan,
-    }
-    return {name: float(f"{value:.6g}") for name, value in numbers.items()} | {
-        "n": len(differences)
+        "sd": float(differences.std(ddof=1)) if len(differences) > 1 else np.nan,
+        "n": len(differences),
     }
 
 

@@ -18,6 +18,10 @@ RNG = np.random.default_rng(0)
 IMAGES = RNG.integers(256, size=(10, 28, 28), dtype=np.uint8)
 MISSING = np.where(RNG.random(IMAGES.shape) < 0.3, 255, 0).astype(np.uint8)
 PREDICTIONS = {m: RNG.integers(256, size=IMAGES.shape, dtype=np.uint8) for m in MODELS}
+EXAMPLES = {
+    model: np.stack([IMAGES, tiles, MISSING, tiles, 255 - MISSING, tiles], axis=1)
+    for model, tiles in PREDICTIONS.items()
+}
 SHEETS = {m: RNG.integers(256, size=(8, 8, 28, 28), dtype=np.uint8) for m in MODELS}
 CELLS = pd.DataFrame([cell._asdict() for cell in SLIDES]).assign(region="image")
 RUNS = pd.MultiIndex.from_product(
@@ -56,8 +60,8 @@ DRAW = {
     "tails": lambda: figures.tails(LATENT, 21.0),
     "comparison": lambda: comparison(SCORES, "slides"),
     "comparison of one seed": lambda: comparison(ONE_SEED, None),
-    "reconstructions": lambda: galleries.reconstructions(IMAGES, PREDICTIONS),
-    "missing pixels": lambda: galleries.missing_pixels(IMAGES, MISSING, PREDICTIONS),
+    "reconstructions": lambda: galleries.examples(EXAMPLES)["reconstructions"],
+    "missing pixels": lambda: galleries.examples(EXAMPLES)["missing_random"],
     "samples": lambda: galleries.samples(SHEETS, 21.0),
 }
 
@@ -191,7 +195,7 @@ def test_tiles_are_drawn_pixel_by_pixel(row, top):
     imputed = {m: np.where(MISSING > 0, PREDICTIONS[m], IMAGES) for m in MODELS}
     gauss, t = ([PREDICTIONS[m], imputed[m]] for m in MODELS)
     shown = [IMAGES, IMAGES, *gauss, *t][row][0]
-    picture = pixels(galleries.missing_pixels(IMAGES, MISSING, PREDICTIONS))
+    picture = pixels(galleries.examples(EXAMPLES)["missing_random"])
     blocks = picture[top + 4 : top + 116, 154:266].reshape(28, 4, 28, 4, 3)
     assert (blocks == blocks[:, :1, :, :1]).all()
     tile = blocks[:, 0, :, 0]

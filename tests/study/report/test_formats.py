@@ -25,6 +25,7 @@ from study.report import formats
         (formats.chance(0.00009), "< 0.01 %"),
         (formats.chance(0.0023), "0.23 %"),
         (formats.chance(0.03), "3.0 %"),
+        (formats.chance(np.nan), "–"),
         (formats.chance(1.0), "100 %"),
         (formats.times(-1.25), "−1.2 ×"),
         (formats.seeds([0]), "seed 0"),

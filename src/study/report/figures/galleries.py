@@ -27,39 +27,23 @@ def examples(shown: Mapping[str, Tiles]) -> dict[str, Figure]:
     image, _, random, _, square, _ = next(iter(shown.values())).swapaxes(0, 1)
     made = [{model: tiles[:, column] for model, tiles in shown.items()} for column in (1, 3, 5)]
     return {
-        "reconstructions": reconstructions(image, made[0]),
-        "missing_random": missing_pixels(image, random, made[1]),
-        "missing_square": missing_pixels(image, square, made[2]),
+        "reconstructions": _reconstructions(image, made[0]),
+        "missing_random": _missing_pixels(image, random, made[1]),
+        "missing_square": _missing_pixels(image, square, made[2]),
     }
 
 
 @style()
-def reconstructions(images: Tiles, predictions: Mapping[str, Tiles]) -> Figure:
-    """Show unmasked test images above what each model makes of them.
-
-    Parameters
-    ----------
-    images : uint8 array [n, 28, 28]
-        Test images.
-    predictions : dict of str to uint8 array [n, 28, 28]
-        Per model, the reconstructions.
-    """
+def _reconstructions(images: Tiles, predictions: Mapping[str, Tiles]) -> Figure:
+    """Show test images above what each model makes of them."""
     rows = [("original", "black", ink(images))]
     rows += [(NAMES[model], COLOURS[model], ink(predictions[model])) for model in MODELS]
     return sheet(rows, breaks=(1,))
 
 
 @style()
-def missing_pixels(images: Tiles, missing: Tiles, predictions: Mapping[str, Tiles]) -> Figure:
-    """Show test images, what was missing of them, and what each model puts there.
-
-    Parameters
-    ----------
-    images, missing : uint8 array [n, 28, 28]
-        Test images, and 255 where a pixel is missing.
-    predictions : dict of str to uint8 array [n, 28, 28]
-        Per model, the decoder's whole output.
-    """
+def _missing_pixels(images: Tiles, missing: Tiles, predictions: Mapping[str, Tiles]) -> Figure:
+    """Show test images, what was missing of them, and what each model puts there."""
     hidden = missing > 0
     masked = np.where(hidden[..., None], MISSING_TINT, ink(images))
     rows = [("original", "black", ink(images)), ("masked", "black", masked)]

@@ -12,7 +12,6 @@ from study.report.runs import (
     CELL,
     ELBO_TERMS,
     ENVIRONMENT,
-    LIKELIHOOD_TERMS,
     RUN,
     SCORE_COLUMNS,
     SLIDES_RECIPE,
@@ -30,20 +29,10 @@ from study.report.verdicts import (
     verdict,
 )
 from study.slides import SLIDES, SOURCE
-from study.trials.comparison import MECHANISMS
 
 #: How near a mean must come to the slides' number to count as reproduced. The slides report one
 #: run, and print neither its seed nor the sizes of the masks.
 TOLERANCE = 0.05
-#: The slides' table, one row per cell; what they claim is t - gauss.
-CLAIMS = pd.DataFrame(
-    [
-        {**cell._asdict(), "claimed_gauss": models["gauss"], "claimed_t": models["t"]}
-        for cell, models in SLIDES.items()
-    ]
-).eval("claim = claimed_t - claimed_gauss")
-#: Its cells again with the windowed SSIM, which the slides do not have.
-WINDOWED = CLAIMS.loc[CLAIMS.metric == "ssim_global", list(CELL)].assign(metric="ssim")
 BOUNDS = {
     "elbo": "ELBO",
     "reconstruction": "its reconstruction",
@@ -52,26 +41,83 @@ BOUNDS = {
     "ess": "its effective draws",
     "ess_low": "its effective draws, lowest 5 %",
 }
+_CELLS = pd.DataFrame(
+    [{**cell._asdict(), "claimed_gauss": m["gauss"], "claimed_t": m["t"]}
+     for cell, m in SLIDES.items()]
+)  # fmt: skip
+_CELLS["claim"] = _CELLS.claimed_t - _CELLS.claimed_gauss
+#: What is shown, in order: the slides' table, it with windowed SSIM, and bounds on complete images.
+ROWS = pd.concat(
+    [
+        _CELLS,
+        _CELLS.loc[_CELLS.metric == "ssim_global", list(CELL)].assign(metric="ssim"),
+        pd.DataFrame({"mechanism": "none", "output": "", "metric": list(BOUNDS)}),
+    ],
+    ignore_index=True,
+)
+#: The numbers of a comparison, and their names in ``summary.json``.
+NUMBERS = {
+    "reference": "gauss", "other": "t", "diff": "diff", "low": "diff_low", "high": "diff_high",
+}  # fmt: skip
 
-Columns = dict[str, Callable[[Any], str]]
+Columns = Mapping[str, Callable[[Any], str]]
 
-_CELL: Columns = {
+# Columns of the page's tables: what each says of a row of a comparison.
+_RECIPE: Columns = {"recipe": lambda row: f"`{row.recipe}`"}
+_NAMES: Columns = {
     "missing": lambda row: formats.MECHANISMS[row.mechanism],
     "output": lambda row: row.output or NONE,
     "metric": lambda row: formats.METRICS[row.metric],
 }
-_RECIPE: Columns = {"recipe": lambda row: f"`{row.recipe}`"}
-_GAUSS: Columns = {"Gaussian": lambda row: _mean(row, "reference")}
-_T: Columns = {"t prior": lambda row: _mean(row, "other")}
+_SIDES: Columns = {
+    "Gaussian": lambda row: _mean(row, "reference"),
+    "t prior": lambda row: _mean(row, "other"),
+    "t − Gaussian": lambda row: _difference(row),
+}
 _VERDICT: Columns = {"t prior is": lambda row: _verdict(row)}
 _CLAIM: Columns = {"slides: t − VAE": lambda row: formats.signed(row.claim, "slides")}
-_CLAIMED_GAUSS: Columns = {"slides: VAE": lambda row: formats.number(row.claimed_gauss, "slides")}
-_CLAIMED_T: Columns = {"slides: t": lambda row: formats.number(row.claimed_t, "slides")}
+_SIDES_BESIDE_SLIDES: Columns = {
+    "slides: VAE": lambda row: formats.number(row.claimed_gauss, "slides"),
+    "Gaussian": _SIDES["Gaussian"],
+    "slides: t": lambda row: formats.number(row.claimed_t, "slides"),
+    **_SIDES,
+}
+_HELD: Columns = {
+    "Gaussian: error against the slides'": lambda row: _off(row.off_gauss),
+    "t prior: error against the slides'": lambda row: _off(row.off_t),
+    "slides' difference in our interval": lambda row: (
+        NONE if np.isnan(row.low) else "yes" if row.inside else "no"
+    ),
+    "single pairs that differ as far": lambda row: f"{row.reaches} of {row.n}",
+}
+_SPREAD: Columns = {
+    "t − Gaussian": _SIDES["t − Gaussian"],
+    "sd of one pair": lambda row: formats.number(row.sd, row.metric),
+    "slides' distance in sd": lambda row: f"{row.distance:.1f}",
+    "chance of a pair": lambda row: formats.chance(row.chance),
+}
+_CHANGE: Columns = {
+    "Gaussian, `slides`": lambda row: formats.number(row.reference, row.metric),
+    "Gaussian, this recipe": lambda row: formats.number(row.other, row.metric),
+    "change": lambda row: _difference(row),
+    "relative": lambda row: formats.relative(row.diff, row.low, row.high, row.reference),
+    **_CLAIM,
+    "relative to their VAE": lambda row: formats.percent(row.claim / row.claimed_gauss),
+    "change / slides'": lambda row: formats.times(row.diff / row.claim),
+}
+_OVER_IMAGES: Columns = {
+    "t − Gaussian": _SIDES["t − Gaussian"],
+    "over images: ±": lambda row: formats.number(row.half, row.metric),
+    "over images: t better": lambda row: f"{row.better} of {row.n}",
+    "over images: t worse": lambda row: f"{row.worse} of {row.n}",
+}
+_BOUND: Columns = {"of a test image": lambda row: BOUNDS[row.metric]}
+_LATENT: Columns = {"per model": lambda row: _latent_name(row.what, row.part)}
 
 
 def compare_models(scores: pd.DataFrame) -> pd.DataFrame:
-    """Set both models side by side, paired by seed, in every score of whole images."""
-    return paired(scores[scores.region == "image"], ["recipe", *CELL])
+    """Set both models side by side, paired by seed: recipe by recipe what is in `ROWS`."""
+    return _in_order(paired(scores[scores.region == "image"], ["recipe", *CELL]))
 
 
 def summary(scores: pd.DataFrame) -> dict[str, Any]:
@@ -81,36 +127,18 @@ def summary(scores: pd.DataFrame) -> dict[str, Any]:
     -------
     dict
         Per recipe ``{mechanism: {output: {metric: numbers}}, "elbo": {term: numbers},
-        "likelihood": {term: numbers}}``, where numbers are ``gauss``, ``t``, ``diff`` (t -
-        gauss), ``diff_low`` and ``diff_high``, the bounds None with one seed.
+        "likelihood": {term: numbers}}``, where numbers are those of `NUMBERS`, None where one
+        seed gives none.
     """
     tables: dict[str, Any] = {}
-    groups = dict.fromkeys(ELBO_TERMS, "elbo") | dict.fromkeys(LIKELIHOOD_TERMS, "likelihood")
     for row in compare_models(scores).itertuples():
-        if row.metric in groups:
-            place = [row.recipe, groups[row.metric]]
-        elif row.mechanism in MECHANISMS:
-            place = [row.recipe, row.mechanism, row.output]
-        else:
-            continue
-        table = tables
-        for name in place:
-            table = table.setdefault(name, {})
-        numbers = {"gauss": row.reference, "t": row.other, "diff": row.diff}
-        numbers |= {"diff_low": row.low, "diff_high": row.high}
-        table[row.metric] = {k: None if np.isnan(v) else v for k, v in numbers.items()}
+        bound = "elbo" if row.metric in ELBO_TERMS else "likelihood"
+        table = tables.setdefault(row.recipe, {})
+        table = table.setdefault(bound if row.mechanism == "none" else row.mechanism, {})
+        table = table.setdefault(row.output, {}) if row.output else table
+        values = {name: getattr(row, column) for column, name in NUMBERS.items()}
+        table[row.metric] = {k: None if np.isnan(v) else v for k, v in values.items()}
     return tables
-
-
-def score_rows(scores: pd.DataFrame, imputers: pd.DataFrame) -> Iterable[tuple[Any, ...]]:
-    """Return the rows of ``scores.csv``, sorted: of the runs, and of the imputers beside them.
-
-    A single pass of the imputers with a model that is among the runs has been scored already.
-    """
-    key = list(SCORE_COLUMNS[:-1])
-    both = pd.concat([frame.astype({"seed": "Int64"}) for frame in (imputers, scores)])
-    rows = both.drop_duplicates(key, keep="last").sort_values(key).astype(object)
-    return rows.where(rows.notna(), "").itertuples(index=False)  # type: ignore[no-any-return]
 
 
 def comparison_table(summary: Mapping[str, Any], *, slides: bool) -> str:
@@ -124,24 +152,29 @@ def comparison_table(summary: Mapping[str, Any], *, slides: bool) -> str:
         Whether to add the difference that the slides report, beside their own recipe.
     """
     parts = []
+    columns = {name: column for column, name in NUMBERS.items()}
     for recipe, part in summary.items():
-        rows = CLAIMS.assign(
-            **pd.DataFrame([part[cell.mechanism][cell.output][cell.metric] for cell in SLIDES])
-            .rename(columns={"gauss": "reference", "t": "other"})
-            .rename(columns={"diff_low": "low", "diff_high": "high"})
-            .astype(float),
-            reference_half=np.nan,
-            other_half=np.nan,
-        )
-        columns = {**_CELL, **_GAUSS, **_T, **_difference(rows), **_VERDICT}
-        if slides and recipe == SLIDES_RECIPE:
-            columns |= _CLAIM
-        parts.append(f"Recipe `{recipe}`:\n\n{formats.table(texts(rows, columns), names=3)}")
+        numbers = [part[cell.mechanism][cell.output][cell.metric] for cell in SLIDES]
+        rows = _CELLS.join(pd.DataFrame(numbers, dtype=float).rename(columns=columns))
+        claim = _CLAIM if slides and recipe == SLIDES_RECIPE else {}
+        table = _table(rows, _NAMES, _SIDES, _VERDICT, claim)
+        parts.append(f"Recipe `{recipe}`:\n\n{formats.table(table, names=3)}")
     return "\n\n".join(parts)
 
 
+def score_rows(scores: pd.DataFrame, imputers: pd.DataFrame) -> Iterable[tuple[Any, ...]]:
+    """Return the rows of ``scores.csv``, sorted: of the runs, and of the imputers beside them.
+
+    A single pass of the imputers with a model that is among the runs has been scored already.
+    """
+    key = list(SCORE_COLUMNS[:-1])
+    both = pd.concat([frame.astype({"seed": "Int64"}) for frame in (imputers, scores)])
+    rows = both.drop_duplicates(key, keep="last").sort_values(key).astype(object)
+    return rows.where(rows.notna(), "").itertuples(index=False)  # type: ignore[no-any-return]
+
+
 def answer(scores: pd.DataFrame, *, dataset: str) -> dict[str, Any]:
-    """Return what the first screen of the page says, and the README.
+    """Return what ``result.md.j2`` says: the first screen of the page, and the README.
 
     Parameters
     ----------
@@ -151,18 +184,16 @@ def answer(scores: pd.DataFrame, *, dataset: str) -> dict[str, Any]:
         Beside the slides stands only what was run on ``mnist``.
     """
     compared = compare_models(scores)
-    recipes = list(scores.recipe.unique())
+    recipes = list(compared.recipe.unique())
     main = compared[(compared.metric == "mse") & (compared.output == "imputation")]
     words = [_verdict(row) for row in main.itertuples()]
     cited = SLIDES_RECIPE if SLIDES_RECIPE in recipes else recipes[0]
     slides = dataset == "mnist" and cited == SLIDES_RECIPE
-    cells = CLAIMS.merge(compared[compared.recipe == cited], on=list(CELL))
-    cells = cells[cells.output == "imputation"].sort_values("mechanism", kind="stable")
-    ours = {**_GAUSS, **_CLAIMED_T, **_T} if slides else {**_GAUSS, **_T}
-    columns = {k: v for k, v in _CELL.items() if k != "output"}
-    columns |= {**(_CLAIMED_GAUSS if slides else {}), **ours, **_difference(cells), **_VERDICT}
-    held = against_slides(scores) if slides else None
-    others = [recipe for recipe in recipes if recipe != SLIDES_RECIPE] if slides else []
+    cells = compared[(compared.recipe == cited) & (compared.output == "imputation")]
+    cells = cells[cells.metric != "ssim"].sort_values("mechanism", kind="stable")
+    names = {name: _NAMES[name] for name in ("missing", "metric")}
+    changes = recipe_changes(scores) if slides else compared[:0]
+    asked = (changes.mechanism == "random") & (changes.output == "imputation")
     return {
         "dataset": "MNIST" if dataset == "mnist" else f"`{dataset}`",
         "on_mnist": dataset == "mnist",
@@ -172,12 +203,9 @@ def answer(scores: pd.DataFrame, *, dataset: str) -> dict[str, Any]:
         "verdicts": {word: words.count(word) for word in (BETTER, WORSE, SAME, UNKNOWN)},
         "least": (main["low"].fillna(main["diff"]) / main.reference).min(),
         "most": (main["high"].fillna(main["diff"]) / main.reference).max(),
-        "imputation": texts(cells, columns),
-        "held": None if held is None else _counts(held),
-        "changes": [
-            next(change[_at(change, "random", "imputation", "mse")].itertuples())
-            for change in (recipe_change(scores, recipe) for recipe in others)
-        ],
+        "imputation": _table(cells, names, _SIDES_BESIDE_SLIDES if slides else _SIDES, _VERDICT),
+        "held": _counts(against_slides(scores)) if slides else None,
+        "changes": list(changes[asked & (changes.metric == "mse")].itertuples()),
     }
 
 
@@ -187,31 +215,33 @@ def against_slides(scores: pd.DataFrame) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        `CLAIMS`, the numbers of `study.report.verdicts.compare`, and: ``off_gauss`` and
-        ``off_t``, how far the mean error (MSE, or 1 - SSIM) lies from theirs, relative to theirs;
-        ``inside``, whether their difference lies inside our interval; ``distance`` and
-        ``chance``, from `study.report.verdicts.spread`; ``reaching``, how many single pairs of
-        runs differ at least as far in their direction.
+        As from `compare_models`, and: ``off_gauss`` and ``off_t``, how far the mean error (MSE,
+        or 1 - SSIM) lies from theirs, relative to theirs; ``inside``, whether their difference
+        lies inside our interval; ``distance`` and ``chance``, from
+        `study.report.verdicts.spread`; ``reaches``, how many single pairs of runs differ at least
+        as far in their direction.
     """
-    own = scores[scores.recipe == SLIDES_RECIPE]
-    held = CLAIMS.merge(compare_models(own), on=list(CELL))
+    own = scores[(scores.recipe == SLIDES_RECIPE) & (scores.region == "image")]
+    held = compare_models(own).dropna(subset="claim").copy()
     for model, mean in (("gauss", "reference"), ("t", "other")):
-        claimed = _error(held, f"claimed_{model}")
-        held[f"off_{model}"] = _error(held, mean) / claimed - 1
-    held["inside"] = held.claim.between(held.low, held.high)
+        held[f"off_{model}"] = _error(held, mean) / _error(held, f"claimed_{model}") - 1
+    held["inside"] = held.claim.between(held["low"], held["high"])
     held["distance"], held["chance"] = spread(held.claim, held["diff"], held.sd, held.n)
-    own = own[own.region == "image"]
     pairs = own.pivot(index=[*CELL, "seed"], columns="model", values="value").reset_index()
-    pairs = CLAIMS.merge(pairs, on=list(CELL)).eval("reaches = (t - gauss) / claim >= 1")
-    return held.merge(pairs.groupby(list(CELL)).reaches.sum().reset_index(), on=list(CELL))
+    pairs = _CELLS.merge(pairs, on=list(CELL))
+    reaches = ((pairs.t - pairs.gauss) / pairs.claim >= 1).groupby([pairs[c] for c in CELL]).sum()
+    return held.merge(reaches.rename("reaches").reset_index(), on=list(CELL))
 
 
-def recipe_change(scores: pd.DataFrame, recipe: str) -> pd.DataFrame:
-    """Set the Gaussian model trained with `recipe` beside that with the slides', by cell."""
+def recipe_changes(scores: pd.DataFrame) -> pd.DataFrame:
+    """Set the Gaussian model of each other recipe beside that of the slides', paired by seed."""
     own = scores[(scores.model == "gauss") & (scores.region == "image")]
-    sides = (SLIDES_RECIPE, recipe)
-    change = CLAIMS.merge(paired(own, CELL, side="recipe", sides=sides), on=list(CELL))
-    return change.assign(recipe=recipe)
+    others = [recipe for recipe in scores.recipe.unique() if recipe != SLIDES_RECIPE]
+    changes = [
+        paired(own, CELL, side="recipe", sides=(SLIDES_RECIPE, recipe)).assign(recipe=recipe)
+        for recipe in others
+    ]
+    return _in_order(pd.concat(changes)) if changes else compare_models(scores)[:0]
 
 
 def page(
@@ -230,48 +260,62 @@ def page(
     metrics, images
         As from `study.report.runs`.
     histories : DataFrame
-        As from `study.report.runs`; also of other models than the two, if their numbers are
-        shown.
+        As from `study.report.runs`; also of other models, whose numbers are shown.
     params : dict
         The params that the runs were made with; all of them are shown.
     findings, imputers : DataFrame
         Tables of texts: what the sweep finds, and which imputer to use; empty ones are left out.
     """
     first = answer(metrics.scores, dataset=params["dataset"])
-    slides = first["held"] is not None
     compared = compare_models(metrics.scores)
+    outliers = _in_order(paired(images.outliers, ["recipe", *CELL]))
+    held = against_slides(metrics.scores) if first["held"] else compared[:0]
+    changes = recipe_changes(metrics.scores) if first["held"] else compared[:0]
     return {
         **first,
         "params": params,
         "reports": "",
-        "looks": len(CLAIMS) * len(first["recipes"]),
         "source": SOURCE,
         "tolerance": TOLERANCE,
+        "looks": len(SLIDES) * len(first["recipes"]),
         "shown": first["recipes"][-1],
         "by_recipe": _recipes_table(compared, params["train"]),
         "environments": _environments(histories),
         "all_params": _params_table(params),
         "tables": {
-            recipe: _results_table(
-                compared[compared.recipe == recipe], slides=slides and recipe == SLIDES_RECIPE
+            recipe: _table(
+                rows[rows.mechanism != "none"],
+                _NAMES,
+                _SIDES_BESIDE_SLIDES if first["held"] and recipe == SLIDES_RECIPE else _SIDES,
+                _VERDICT,
             )
-            for recipe in first["recipes"]
+            for recipe, rows in compared.groupby("recipe", sort=False)
         },
         "images": images,
-        "over_images": _over_images(compared, images),
-        "claims": _claims_table(metrics.scores) if slides else None,
-        "spreads": _spread_table(metrics.scores) if slides and len(first["seeds"]) > 1 else None,
-        "changes_by_cell": {
-            change.recipe: _change_table(recipe_change(metrics.scores, change.recipe))
-            for change in first["changes"]
+        "over_images": _over_images(compared, images.intervals),
+        "claims": _table(held, _NAMES, _HELD),
+        "spreads": _table(held, _NAMES, _CLAIM, _SPREAD),
+        "change_tables": {
+            recipe: _table(rows, _NAMES, _CHANGE)
+            for recipe, rows in changes.dropna(subset="claim").groupby("recipe", sort=False)
         },
         "findings": findings,
         "imputers": imputers,
-        "bounds": _bounds_table(compared),
+        "bounds": _table(compared[compared.mechanism == "none"], _RECIPE, _BOUND, _SIDES, _VERDICT),
         "latent": _latent_table(metrics.latent),
         "others": sorted(images.outliers.seed.unique().tolist()),
-        "outliers": _outliers_table(images.outliers),
+        "outliers": _table(_shown(outliers), _RECIPE, _NAMES, _SIDES, _VERDICT),
     }
+
+
+def _in_order(comparison: pd.DataFrame) -> pd.DataFrame:
+    parts = [ROWS.merge(p, on=list(CELL)) for _, p in comparison.groupby("recipe", sort=False)]
+    return pd.concat(parts, ignore_index=True) if parts else ROWS.merge(comparison, on=list(CELL))
+
+
+def _shown(rows: pd.DataFrame) -> pd.DataFrame:
+    """Keep the slides' cells and the ELBO."""
+    return rows[rows.claim.notna() | (rows.metric == "elbo")]
 
 
 def _counts(held: pd.DataFrame) -> dict[str, int]:
@@ -286,193 +330,95 @@ def _counts(held: pd.DataFrame) -> dict[str, int]:
 
 
 def _recipes_table(compared: pd.DataFrame, train: Mapping[str, Any]) -> pd.DataFrame:
-    rows = []
-    for recipe, part in compared.groupby("recipe", sort=False):
+    table = []
+    for recipe, rows in _shown(compared).groupby("recipe", sort=False):
         schedule = train[recipe]["schedule"].replace("_", "-")
-        row = {"recipe": f"`{recipe}`", "trained": f"{train[recipe]['epochs']} epochs, {schedule}"}
-        for mechanism in MECHANISMS:
-            cell = next(part[_at(part, mechanism, "imputation", "mse")].itertuples())
-            size = formats.relative(cell.diff, cell.low, cell.high, cell.reference)
-            name = formats.MECHANISMS[mechanism]
-            row[f"imputation MSE, {name}"] = f"{size}, {_verdict(cell)}"
-        elbo = next(part[part.metric == "elbo"].itertuples())
-        row["test ELBO, nats"] = f"{_size(elbo)}, {_verdict(elbo)}"
-        cells = CLAIMS.merge(part, on=list(CELL))
-        words = [_verdict(cell) for cell in cells.itertuples()]
+        line = {"recipe": f"`{recipe}`", "trained": f"{train[recipe]['epochs']} epochs, {schedule}"}
+        for row in rows.itertuples():
+            if (row.output, row.metric) == ("imputation", "mse"):
+                name = f"imputation MSE, {formats.MECHANISMS[row.mechanism]}"
+                line[name] = f"{_CHANGE['relative'](row)}, {_verdict(row)}"
+            elif row.metric == "elbo":
+                line["test ELBO, nats"] = f"{_difference(row)}, {_verdict(row)}"
+        words = [_verdict(row) for row in rows.dropna(subset="claim").itertuples()]
         for word in (BETTER, WORSE, SAME, UNKNOWN):
-            row[f"cells of {len(words)}: {word}"] = str(words.count(word))
-        rows.append(row)
-    table = pd.DataFrame(rows)
-    return table.loc[:, (table != "0").any()]
+            line[f"cells of {len(words)}: {word}"] = str(words.count(word))
+        table.append(line)
+    found = pd.DataFrame(table)
+    return found.loc[:, (found != "0").any()]
 
 
 def _environments(histories: pd.DataFrame) -> pd.DataFrame:
+    """Count the trainings per recipe and environment."""
     runs = histories.drop_duplicates(list(RUN))
     groups = runs.groupby(["recipe", *ENVIRONMENT], sort=False).size()
     table = groups.rename("runs").reset_index().astype(str)
-    return table.assign(recipe=[f"`{recipe}`" for recipe in table.recipe])
+    return table.assign(recipe="`" + table.recipe + "`")
 
 
 def _params_table(params: Mapping[str, Any]) -> pd.DataFrame:
-    flat = pd.json_normalize(dict(params)).iloc[0].items()
-    return pd.DataFrame(
-        [
-            {"param": f"`{k}`", "value": f"`{v:g}`" if isinstance(v, float) else f"`{v}`"}
-            for k, v in flat
-        ]
+    flat = pd.json_normalize(dict(params)).iloc[0]
+    values = [f"`{value:g}`" if isinstance(value, float) else f"`{value}`" for value in flat]
+    return pd.DataFrame({"param": "`" + flat.index + "`", "value": values})
+
+
+def _over_images(compared: pd.DataFrame, intervals: pd.DataFrame) -> pd.DataFrame:
+    words = pd.Series([_verdict(row) for row in intervals.itertuples()])
+    found = intervals.assign(
+        half=(intervals["high"] - intervals["low"]) / 2,
+        better=words == BETTER,
+        worse=words == WORSE,
     )
-
-
-def _results_table(compared: pd.DataFrame, *, slides: bool) -> pd.DataFrame:
-    rows = pd.concat([CLAIMS, WINDOWED]).merge(compared, on=list(CELL))
-    ours = {**_GAUSS, **_T}
-    if slides:
-        ours = {**_CLAIMED_GAUSS, **_GAUSS, **_CLAIMED_T, **_T}
-    return texts(rows, {**_CELL, **ours, **_difference(rows), **_VERDICT})
-
-
-def _over_images(compared: pd.DataFrame, images: OverImages) -> pd.DataFrame:
-    found = images.intervals.assign(word=[_verdict(row) for row in images.intervals.itertuples()])
-    found["half"] = (found.high - found.low) / 2
     key = ["recipe", *CELL]
-    groups = found.groupby(key, sort=False)
-    counted = groups.agg(
-        half=("half", "median"),
-        better=("word", lambda words: (words == BETTER).sum()),
-        worse=("word", lambda words: (words == WORSE).sum()),
-        runs=("word", "size"),
-    ).reset_index()
-    rows = _in_order(compared).merge(counted, on=key)
-    (size,) = _difference(rows).items()
-    columns = {
-        **_RECIPE,
-        **_CELL,
-        f"over seeds: {size[0]}": size[1],
-        "over images: ±": lambda row: formats.number(row.half, row.metric),
-        "over images: t better": lambda row: f"{row.better} of {row.runs}",
-        "t worse": lambda row: f"{row.worse} of {row.runs}",
-    }
-    return texts(rows, columns)
-
-
-def _claims_table(scores: pd.DataFrame) -> pd.DataFrame:
-    return texts(
-        against_slides(scores),
-        {
-            **_CELL,
-            "Gaussian: error against the slides'": lambda row: _reproduced(row.off_gauss),
-            "t prior: error against the slides'": lambda row: _reproduced(row.off_t),
-            "slides' difference inside our interval": lambda row: (
-                NONE if np.isnan(row.low) else "yes" if row.inside else "no"
-            ),
-            "single pairs that differ as far": lambda row: f"{row.reaches} of {row.n}",
-        },
-    )
-
-
-def _spread_table(scores: pd.DataFrame) -> pd.DataFrame:
-    rows = against_slides(scores)
-    return texts(
-        rows,
-        {
-            **_CELL,
-            **_CLAIM,
-            **_difference(rows),
-            "sd of one pair": lambda row: formats.number(row.sd, row.metric),
-            "slides' distance in sd": lambda row: f"{row.distance:.1f}",
-            "chance of a pair": lambda row: formats.chance(row.chance),
-        },
-    )
-
-
-def _change_table(change: pd.DataFrame) -> pd.DataFrame:
-    recipe = change.recipe[0]
-    ((_, size),) = _difference(change).items()
-    several = " [95 %]" if change.low.notna().any() else ""
-    return texts(
-        change,
-        {
-            **_CELL,
-            f"Gaussian, `{SLIDES_RECIPE}`": lambda row: formats.number(row.reference, row.metric),
-            f"Gaussian, `{recipe}`": lambda row: formats.number(row.other, row.metric),
-            f"change{several}": size,
-            "relative": lambda row: formats.relative(row.diff, row.low, row.high, row.reference),
-            **_CLAIM,
-            "relative to their VAE": lambda row: formats.percent(row.claim / row.claimed_gauss),
-            "change / slides'": lambda row: formats.times(row.diff / row.claim),
-        },
-    )
-
-
-def _bounds_table(compared: pd.DataFrame) -> pd.DataFrame:
-    terms = pd.DataFrame({"metric": list(BOUNDS)})
-    parts = [terms.merge(part, on="metric") for _, part in compared.groupby("recipe", sort=False)]
-    rows = pd.concat(parts)
-    name: Columns = {"of a test image": lambda row: BOUNDS[row.metric]}
-    return texts(rows, {**_RECIPE, **name, **_GAUSS, **_T, **_difference(rows), **_VERDICT})
+    found = found.groupby(key).agg({"half": "median", "better": "sum", "worse": "sum"})
+    rows = _shown(compared).merge(found.reset_index(), on=key)
+    return _table(rows, _RECIPE, _NAMES, _OVER_IMAGES)
 
 
 def _latent_table(latent: pd.DataFrame) -> pd.DataFrame:
     counts = latent[latent.what.isin(["active", "dead_units"])]
-    # As an image passes the layers: the encoder's, which are later in the alphabet, first.
     rows = paired(counts, ["recipe", "what", "part"]).assign(metric="units")
-    rows["coder"] = rows.part.str.startswith("decoder")
-    rows = rows.sort_values(["what", "coder", "part"], kind="stable")
-    name: Columns = {
-        "per model": lambda row: (
-            f"dead units, {row.part.replace('.', ' ')}" if row.part else "active coordinates"
-        )
-    }
-    columns = {**_RECIPE, **name, **_GAUSS, **_T, **_difference(rows)}
+    # As an image passes the layers: the encoder's before the decoder's.
+    passed = rows.part.str.startswith("decoder")
+    rows = rows.assign(passed=passed).sort_values(["what", "passed", "part"], kind="stable")
     kl = latent[latent.what == "kl"].copy()
     kl["place"] = kl.groupby(list(RUN)).value.rank(method="first", ascending=False)
     means = kl.groupby(["recipe", "model", "place"]).value.mean()
     tables = []
     for recipe in latent.recipe.unique():
-        table = texts(rows[rows.recipe == recipe], columns)
+        table = _table(rows[rows.recipe == recipe], _RECIPE, _LATENT, _SIDES)
         shares = [", ".join(f"{x:.1f}" for x in means[recipe][model]) for model in formats.MODELS]
         table.loc[len(table)] = [f"`{recipe}`", "KL per coordinate, sorted", *shares, NONE]
         tables.append(table)
     return pd.concat(tables)
 
 
-def _outliers_table(outliers: pd.DataFrame) -> pd.DataFrame:
-    rows = _in_order(paired(outliers, ["recipe", *CELL]))
-    return texts(rows, {**_RECIPE, **_CELL, **_GAUSS, **_T, **_difference(rows), **_VERDICT})
+def _latent_name(what: str, part: str) -> str:
+    return f"dead units, {part.replace('.', ' ')}" if what == "dead_units" else "active coordinates"
 
 
-def _in_order(compared: pd.DataFrame) -> pd.DataFrame:
-    """Keep the slides' cells and the ELBO, in this order, recipe by recipe."""
-    cells = pd.concat(
-        [CLAIMS[list(CELL)], pd.DataFrame([("none", "", "elbo")], columns=list(CELL))]
-    )
-    parts = [cells.merge(part, on=list(CELL)) for _, part in compared.groupby("recipe", sort=False)]
-    return pd.concat(parts) if parts else compared
-
-
-def _difference(rows: pd.DataFrame) -> Columns:
-    """Head the column of the difference: with one seed it has no interval."""
-    return {"t − Gaussian" + " [95 %]" * bool(rows.low.notna().any()): _size}
-
-
-def _size(row: Any) -> str:
-    return formats.difference(row.diff, row.low, row.high, row.metric)
+def _table(rows: pd.DataFrame, *columns: Columns) -> pd.DataFrame:
+    """Turn a comparison into texts; differences that have intervals say so in their heads."""
+    table = texts(rows, {name: text for part in columns for name, text in part.items()})
+    heads = ("t − Gaussian", "change") if rows["low"].notna().any() else ()
+    return table.rename(columns={head: f"{head} [95 %]" for head in heads})
 
 
 def _mean(row: Any, side: str) -> str:
-    return formats.plus_minus(getattr(row, side), getattr(row, f"{side}_half"), row.metric)
+    half = getattr(row, f"{side}_half", np.nan)
+    return formats.plus_minus(getattr(row, side), half, row.metric)
+
+
+def _difference(row: Any) -> str:
+    return formats.difference(row.diff, row.low, row.high, row.metric)
 
 
 def _verdict(row: Any) -> str:
     return verdict(row.metric, row.low, row.high) if row.metric in LOWER_IS_BETTER else NONE
 
 
-def _reproduced(off: float) -> str:
-    return formats.percent(off) + ("" if abs(off) <= TOLERANCE else ", not reproduced")
-
-
-def _at(frame: pd.DataFrame, mechanism: str, output: str, metric: str) -> Any:
-    return (frame[list(CELL)] == [mechanism, output, metric]).all(axis=1)
+def _off(share: float) -> str:
+    return formats.percent(share) + ("" if abs(share) <= TOLERANCE else ", not reproduced")
 
 
 def _error(frame: pd.DataFrame, column: str) -> Any:
