@@ -84,7 +84,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         images,
         params.model_dump(),
         findings=pd.DataFrame(),
-        imputers=pd.DataFrame(),
+        imputers={},
     )
     drawn = {
         "comparison": comparison(metrics.scores, page["cited"] if page["held"] else None),

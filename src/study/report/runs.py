@@ -81,13 +81,11 @@ class OverImages(NamedTuple):
     intervals : DataFrame
         Columns ``recipe``, `CELL`, ``seed``, ``diff``, ``low``, ``high``: t - gauss within each
         seed, and its interval over images.
-    chosen_on : int
-        The seed whose Gaussian run chose the outliers: the test images that it finds least likely.
-    n_outliers : int
-        How many.
+    chosen_on, n_outliers : int
+        The seed whose Gaussian run chose the outliers, the images least likely to it; their number.
     outliers : DataFrame
-        Columns ``recipe``, `CELL`, ``model``, ``seed``, ``value``: means over them, from the
-        runs of the other seeds; no rows where there is one seed.
+        Columns ``recipe``, `CELL`, ``model``, ``seed``, ``value``: means over them, of the other
+        seeds' runs; no rows where there is one seed.
     """
 
     images: int
@@ -150,6 +148,13 @@ def load_histories(reports: str | Path, runs: Iterable[tuple[str, str, int]]) ->
     return pd.concat(histories, ignore_index=True)[[*RUN, *_HISTORY]]
 
 
+def environments(histories: pd.DataFrame) -> pd.DataFrame:
+    """Count the trainings per recipe and `ENVIRONMENT`: a table of texts."""
+    trained = histories.drop_duplicates(list(RUN)).groupby(["recipe", *ENVIRONMENT], sort=False)
+    table = trained.size().rename("runs").reset_index().astype(str)
+    return table.assign(recipe="`" + table["recipe"] + "`")
+
+
 def load_pictures(reports: str | Path, recipe: str, seed: int) -> dict[str, dict[str, Tiles]]:
     """Read what both models make of some test images, and of draws of their prior.
 
@@ -203,32 +208,27 @@ def _over_images(content: Mapping[str, Any], seeds: Sequence[int]) -> OverImages
     cells = [*product(MECHANISMS, OUTPUTS, METRICS), ("none", "", "elbo")]
     intervals, outliers = [], []
     for recipe, part in content.items():
-        tree = {**part["bootstrap"], "none": {"": part["bootstrap"]["elbo"]}}
-        for cell, seed in product(cells, seeds):
-            ends = _entry(tree, cell)[str(seed)]
+        first, chosen = part["bootstrap"], part["outliers"]
+        tree = first | {"none": {"": first["elbo"]}}
+        for (mechanism, output, metric), seed in product(cells, seeds):
+            ends = tree[mechanism][output][metric][str(seed)]
             # Ends are null where there is one image: it has no interval.
-            numbers = [
-                np.nan if ends[k] is None else float(ends[k]) for k in ("diff", "low", "high")
-            ]
-            intervals.append((recipe, *cell, seed, *numbers))
-        if chosen := part["outliers"]:
-            tree = {**chosen["scores"], "none": {"": {"elbo": chosen["elbo"]}}}
-            others = [seed for seed in seeds if seed != chosen["chosen_on"]]
-            for cell, model, seed in product(cells, MODELS, others):
-                value = float(_entry(tree, cell)[model][str(seed)])
-                outliers.append((recipe, *cell, model, seed, value))
-    first = next(iter(content.values()))
-    chosen = first["outliers"] or {"chosen_on": seeds[0], "images": 0}
+            numbers = (
+                float("nan" if ends[k] is None else ends[k]) for k in ("diff", "low", "high")
+            )
+            intervals.append((recipe, mechanism, output, metric, seed, *numbers))
+        if not chosen:
+            continue
+        tree = chosen["scores"] | {"none": {"": {"elbo": chosen["elbo"]}}}
+        others = [seed for seed in seeds if seed != chosen["chosen_on"]]
+        for (mechanism, output, metric), model, seed in product(cells, MODELS, others):
+            value = float(tree[mechanism][output][metric][model][str(seed)])
+            outliers.append((recipe, mechanism, output, metric, model, seed, value))
     return OverImages(
-        images=int(first["images"]),
-        resamples=int(first["resamples"]),
+        images=int(part["images"]),
+        resamples=int(part["resamples"]),
         intervals=pd.DataFrame(intervals, columns=["recipe", *CELL, "seed", "diff", "low", "high"]),
-        chosen_on=int(chosen["chosen_on"]),
-        n_outliers=int(chosen["images"]),
+        chosen_on=int(chosen["chosen_on"]) if chosen else seeds[0],
+        n_outliers=int(chosen["images"]) if chosen else 0,
         outliers=pd.DataFrame(outliers, columns=["recipe", *CELL, "model", "seed", "value"]),
     )
-
-
-def _entry(tree: Any, cell: tuple[str, str, str]) -> Any:
-    mechanism, output, metric = cell
-    return tree[mechanism][output][metric]

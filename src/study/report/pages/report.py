@@ -6,18 +6,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from study.report import formats
+from study.report import formats, runs
 from study.report.formats import NONE, texts
-from study.report.runs import (
-    CELL,
-    ELBO_TERMS,
-    ENVIRONMENT,
-    RUN,
-    SCORE_COLUMNS,
-    SLIDES_RECIPE,
-    Metrics,
-    OverImages,
-)
+from study.report.runs import CELL, SLIDES_RECIPE, Metrics, OverImages
 from study.report.verdicts import (
     BETTER,
     LOWER_IS_BETTER,
@@ -34,23 +25,21 @@ from study.slides import SLIDES, SOURCE
 #: run, and print neither its seed nor the sizes of the masks.
 TOLERANCE = 0.05
 BOUNDS = {
-    "elbo": "ELBO",
-    "reconstruction": "its reconstruction",
-    "kl": "its KL",
-    "log_likelihood": "log-likelihood",
-    "ess": "its effective draws",
+    "elbo": "ELBO", "reconstruction": "its reconstruction", "kl": "its KL",
+    "log_likelihood": "log-likelihood", "ess": "its effective draws",
     "ess_low": "its effective draws, lowest 5 %",
-}
-_CELLS = pd.DataFrame(
-    [{**cell._asdict(), "claimed_gauss": m["gauss"], "claimed_t": m["t"]}
-     for cell, m in SLIDES.items()]
-)  # fmt: skip
-_CELLS["claim"] = _CELLS.claimed_t - _CELLS.claimed_gauss
-#: What is shown, in order: the slides' table, it with windowed SSIM, and bounds on complete images.
+}  # fmt: skip
+#: The slides' table, and what it claims: t - gauss.
+CLAIMS = pd.DataFrame(SLIDES.keys()).assign(
+    claimed_gauss=[models["gauss"] for models in SLIDES.values()],
+    claimed_t=[models["t"] for models in SLIDES.values()],
+)
+CLAIMS["claim"] = CLAIMS.claimed_t - CLAIMS.claimed_gauss
+#: What is shown, in order: that table, it with windowed SSIM, and bounds on complete images.
 ROWS = pd.concat(
     [
-        _CELLS,
-        _CELLS.loc[_CELLS.metric == "ssim_global", list(CELL)].assign(metric="ssim"),
+        CLAIMS,
+        CLAIMS.loc[CLAIMS.metric == "ssim_global", list(CELL)].assign(metric="ssim"),
         pd.DataFrame({"mechanism": "none", "output": "", "metric": list(BOUNDS)}),
     ],
     ignore_index=True,
@@ -111,6 +100,11 @@ _OVER_IMAGES: Columns = {
     "over images: t better": lambda row: f"{row.better} of {row.n}",
     "over images: t worse": lambda row: f"{row.worse} of {row.n}",
 }
+_CHANGED: Columns = {
+    "from the Gaussian to the t prior": lambda row: (
+        f"{_difference(row)} nats" if row.metric == "elbo" else _CHANGE["relative"](row)
+    )
+}
 _BOUND: Columns = {"of a test image": lambda row: BOUNDS[row.metric]}
 _LATENT: Columns = {"per model": lambda row: _latent_name(row.what, row.part)}
 
@@ -132,7 +126,7 @@ def summary(scores: pd.DataFrame) -> dict[str, Any]:
     """
     tables: dict[str, Any] = {}
     for row in compare_models(scores).itertuples():
-        bound = "elbo" if row.metric in ELBO_TERMS else "likelihood"
+        bound = "elbo" if row.metric in runs.ELBO_TERMS else "likelihood"
         table = tables.setdefault(row.recipe, {})
         table = table.setdefault(bound if row.mechanism == "none" else row.mechanism, {})
         table = table.setdefault(row.output, {}) if row.output else table
@@ -155,7 +149,7 @@ def comparison_table(summary: Mapping[str, Any], *, slides: bool) -> str:
     columns = {name: column for column, name in NUMBERS.items()}
     for recipe, part in summary.items():
         numbers = [part[cell.mechanism][cell.output][cell.metric] for cell in SLIDES]
-        rows = _CELLS.join(pd.DataFrame(numbers, dtype=float).rename(columns=columns))
+        rows = CLAIMS.join(pd.DataFrame(numbers, dtype=float).rename(columns=columns))
         claim = _CLAIM if slides and recipe == SLIDES_RECIPE else {}
         table = _table(rows, _NAMES, _SIDES, _VERDICT, claim)
         parts.append(f"Recipe `{recipe}`:\n\n{formats.table(table, names=3)}")
@@ -167,7 +161,7 @@ def score_rows(scores: pd.DataFrame, imputers: pd.DataFrame) -> Iterable[tuple[A
 
     A single pass of the imputers with a model that is among the runs has been scored already.
     """
-    key = list(SCORE_COLUMNS[:-1])
+    key = list(runs.SCORE_COLUMNS[:-1])
     both = pd.concat([frame.astype({"seed": "Int64"}) for frame in (imputers, scores)])
     rows = both.drop_duplicates(key, keep="last").sort_values(key).astype(object)
     return rows.where(rows.notna(), "").itertuples(index=False)  # type: ignore[no-any-return]
@@ -185,7 +179,7 @@ def answer(scores: pd.DataFrame, *, dataset: str) -> dict[str, Any]:
     """
     compared = compare_models(scores)
     recipes = list(compared.recipe.unique())
-    main = compared[(compared.metric == "mse") & (compared.output == "imputation")]
+    main = _main(compared)[lambda rows: rows.metric == "mse"]
     words = [_verdict(row) for row in main.itertuples()]
     cited = SLIDES_RECIPE if SLIDES_RECIPE in recipes else recipes[0]
     slides = dataset == "mnist" and cited == SLIDES_RECIPE
@@ -228,7 +222,7 @@ def against_slides(scores: pd.DataFrame) -> pd.DataFrame:
     held["inside"] = held.claim.between(held["low"], held["high"])
     held["distance"], held["chance"] = spread(held.claim, held["diff"], held.sd, held.n)
     pairs = own.pivot(index=[*CELL, "seed"], columns="model", values="value").reset_index()
-    pairs = _CELLS.merge(pairs, on=list(CELL))
+    pairs = CLAIMS.merge(pairs, on=list(CELL))
     reaches = ((pairs.t - pairs.gauss) / pairs.claim >= 1).groupby([pairs[c] for c in CELL]).sum()
     return held.merge(reaches.rename("reaches").reset_index(), on=list(CELL))
 
@@ -251,7 +245,7 @@ def page(
     params: Mapping[str, Any],
     *,
     findings: pd.DataFrame,
-    imputers: pd.DataFrame,
+    imputers: Mapping[str, Any],
 ) -> dict[str, Any]:
     """Return all that ``report.md.j2`` says.
 
@@ -263,8 +257,10 @@ def page(
         As from `study.report.runs`; also of other models, whose numbers are shown.
     params : dict
         The params that the runs were made with; all of them are shown.
-    findings, imputers : DataFrame
-        Tables of texts: what the sweep finds, and which imputer to use; empty ones are left out.
+    findings : DataFrame
+        Texts, what the sweep finds; left out where empty.
+    imputers : dict
+        What ``imputers.md.j2`` says; left out where empty.
     """
     first = answer(metrics.scores, dataset=params["dataset"])
     compared = compare_models(metrics.scores)
@@ -279,8 +275,9 @@ def page(
         "tolerance": TOLERANCE,
         "looks": len(SLIDES) * len(first["recipes"]),
         "shown": first["recipes"][-1],
-        "by_recipe": _recipes_table(compared, params["train"]),
-        "environments": _environments(histories),
+        "by_recipe": _table(_main(compared), _RECIPE, _NAMES, _CHANGED, _VERDICT),
+        "counts": _counted(compared.dropna(subset="claim")),
+        "environments": runs.environments(histories),
         "all_params": _params_table(params),
         "tables": {
             recipe: _table(
@@ -318,6 +315,19 @@ def _shown(rows: pd.DataFrame) -> pd.DataFrame:
     return rows[rows.claim.notna() | (rows.metric == "elbo")]
 
 
+def _main(rows: pd.DataFrame) -> pd.DataFrame:
+    """Keep what the answer is about, the error of imputations, and the ELBO."""
+    imputed = (rows.metric == "mse") & (rows.output == "imputation")
+    return rows[imputed | (rows.metric == "elbo")]
+
+
+def _counted(rows: pd.DataFrame) -> pd.DataFrame:
+    """Count the verdicts per recipe."""
+    words = pd.Series([_verdict(row) for row in rows.itertuples()], rows.index)
+    counts = pd.crosstab("`" + rows.recipe + "`", "cells: " + words)
+    return counts.astype(str).rename_axis("recipe").reset_index()
+
+
 def _counts(held: pd.DataFrame) -> dict[str, int]:
     return {
         "cells": len(held),
@@ -327,33 +337,6 @@ def _counts(held: pd.DataFrame) -> dict[str, int]:
         "reaching": int(held.reaches.sum()),
         "pairs": int(held.n.sum()),
     }
-
-
-def _recipes_table(compared: pd.DataFrame, train: Mapping[str, Any]) -> pd.DataFrame:
-    table = []
-    for recipe, rows in _shown(compared).groupby("recipe", sort=False):
-        schedule = train[recipe]["schedule"].replace("_", "-")
-        line = {"recipe": f"`{recipe}`", "trained": f"{train[recipe]['epochs']} epochs, {schedule}"}
-        for row in rows.itertuples():
-            if (row.output, row.metric) == ("imputation", "mse"):
-                name = f"imputation MSE, {formats.MECHANISMS[row.mechanism]}"
-                line[name] = f"{_CHANGE['relative'](row)}, {_verdict(row)}"
-            elif row.metric == "elbo":
-                line["test ELBO, nats"] = f"{_difference(row)}, {_verdict(row)}"
-        words = [_verdict(row) for row in rows.dropna(subset="claim").itertuples()]
-        for word in (BETTER, WORSE, SAME, UNKNOWN):
-            line[f"cells of {len(words)}: {word}"] = str(words.count(word))
-        table.append(line)
-    found = pd.DataFrame(table)
-    return found.loc[:, (found != "0").any()]
-
-
-def _environments(histories: pd.DataFrame) -> pd.DataFrame:
-    """Count the trainings per recipe and environment."""
-    runs = histories.drop_duplicates(list(RUN))
-    groups = runs.groupby(["recipe", *ENVIRONMENT], sort=False).size()
-    table = groups.rename("runs").reset_index().astype(str)
-    return table.assign(recipe="`" + table.recipe + "`")
 
 
 def _params_table(params: Mapping[str, Any]) -> pd.DataFrame:
@@ -382,7 +365,7 @@ def _latent_table(latent: pd.DataFrame) -> pd.DataFrame:
     passed = rows.part.str.startswith("decoder")
     rows = rows.assign(passed=passed).sort_values(["what", "passed", "part"], kind="stable")
     kl = latent[latent.what == "kl"].copy()
-    kl["place"] = kl.groupby(list(RUN)).value.rank(method="first", ascending=False)
+    kl["place"] = kl.groupby(list(runs.RUN)).value.rank(method="first", ascending=False)
     means = kl.groupby(["recipe", "model", "place"]).value.mean()
     tables = []
     for recipe in latent.recipe.unique():
