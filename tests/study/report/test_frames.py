@@ -2,6 +2,7 @@
 
 import re
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -73,6 +74,14 @@ def test_an_unknown_column_is_refused(tmp_path):
     path = write(tmp_path / "a.csv", ["seed,more", "0,1"])
     with pytest.raises(InputError, match="line 1: unknown column more"):
         read(path, {"seed": Column(int)})
+
+
+def test_numbers_may_be_infinite_where_it_is_said(tmp_path):
+    path = write(tmp_path / "a.csv", ["df", "3", "inf", '""'])
+    frame = read(path, {"df": Column(float, low=0, empty=True, infinite=True)})
+    np.testing.assert_array_equal(frame["df"], [3, np.inf, np.nan])
+    with pytest.raises(InputError, match="df 'inf' must be a finite number, or empty; do it"):
+        read(path, {"df": Column(float, empty=True)}, remedy="do it again")
 
 
 @pytest.mark.parametrize("lines", [None, [], ["model,seed,note,value"]])
