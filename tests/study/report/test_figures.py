@@ -187,15 +187,19 @@ def test_without_slides_there_is_no_diamond_and_with_one_seed_no_bar():
         assert not [line for line in ax.get_lines() if line.get_marker() in ("D", "|")]
 
 
+@pytest.fixture(scope="module")
+def picture():
+    return pixels(galleries.examples(EXAMPLES)["missing_random"])
+
+
 @pytest.mark.parametrize(
     ("row", "top"), [(0, 10), (1, 126), (2, 264), (3, 380), (4, 518), (5, 634)]
 )
-def test_tiles_are_drawn_pixel_by_pixel(row, top):
+def test_tiles_are_drawn_pixel_by_pixel(picture, row, top):
     """Each pixel of a tile is 4 x 4 equal pixels of the figure; the first tile of each row."""
     imputed = {m: np.where(MISSING > 0, PREDICTIONS[m], IMAGES) for m in MODELS}
     gauss, t = ([PREDICTIONS[m], imputed[m]] for m in MODELS)
     shown = [IMAGES, IMAGES, *gauss, *t][row][0]
-    picture = pixels(galleries.examples(EXAMPLES)["missing_random"])
     blocks = picture[top + 4 : top + 116, 154:266].reshape(28, 4, 28, 4, 3)
     assert (blocks == blocks[:, :1, :, :1]).all()
     tile = blocks[:, 0, :, 0]
