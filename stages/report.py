@@ -8,11 +8,13 @@ import pandas as pd
 from pydantic import AfterValidator, Field, ValidationInfo, field_validator
 
 from study.params import Params, parse_paths, read_params, run
+from study.report.experiments import read_sweep
 from study.report.figures import curves, galleries
 from study.report.figures.comparison import comparison
 from study.report.figures.style import MODELS, to_png
 from study.report.imputation_results import score_rows
 from study.report.pages import report
+from study.report.pages.sweep import findings
 from study.report.render import render
 from study.report.runs import (
     RUN,
@@ -22,7 +24,7 @@ from study.report.runs import (
     load_metrics,
     load_pictures,
 )
-from study.trials.sweep import SweepParams
+from study.trials.sweep import SweepParams, load_plan
 from vaefill.storage import save_json, save_table, write_bytes, write_text
 
 
@@ -78,12 +80,14 @@ def main(argv: Sequence[str] | None = None) -> None:
     others = load_histories(reports, others.itertuples(index=False, name=None))
     images = load_images(reports / "images.json", params.recipes, params.seeds)
     pictures = load_pictures(reports, params.recipes[-1], params.seeds[0])
+    plan = load_plan(args.plan, params)
+    sweep = read_sweep(args.sweep, plan, dataset=params.dataset, seeds=params.seeds)
     page = report.page(
         metrics,
         pd.concat([histories, others]),
         images,
         params.model_dump(),
-        findings=pd.DataFrame(),
+        findings=findings(sweep, slides=params.dataset == "mnist"),
         imputers={},
     )
     drawn = {
