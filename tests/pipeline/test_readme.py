@@ -8,7 +8,7 @@ from conftest import ROOT
 
 from tools import readme
 from vaefill.errors import InputError
-from vaefill.models.vae import VAE, save_vae
+from vaefill.models import VAE, save
 
 README = "# Title\n\n<!-- result -->\nold\n<!-- /result -->\n\nwords\n"
 CURRENT = "# Title\n\n<!-- result -->\nnew \\1\n<!-- /result -->\n\nwords\n"
@@ -66,7 +66,7 @@ def test_the_library_example_runs(tmp_path, monkeypatch):
     (code,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
     monkeypatch.chdir(tmp_path)
     (path,) = re.findall(r'"(models/.*?)"', code)
-    save_vae(path, VAE("t", df=21, generator=torch.Generator()))
+    save(path, VAE("t", df=21, generator=torch.Generator()))
     names: dict[str, torch.Tensor] = {}
     exec(code, names)
     observed = ~names["missing"]
