@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 NONE = "–"
@@ -59,7 +60,21 @@ def chance(probability: float) -> str:
 
 def times(ratio: float) -> str:
     """Format how many times another difference one is."""
-    return f"{ratio:.1f} ×".replace("-", "−")
+    return NONE if ratio != ratio else f"{ratio:.1f} ×".replace("-", "−")
+
+
+def share(value: float, decimals: int = 1) -> str:
+    """Format a share in percent, without the sign of it; a dash for nan."""
+    return NONE if value != value else f"{100 * value:.{decimals}f}"
+
+
+def duration(seconds: float) -> str:
+    """Format seconds: two significant digits, or whole ones; a dash for nan."""
+    if seconds != seconds:
+        return NONE
+    if seconds >= 9.95:
+        return f"{seconds:,.0f}"
+    return np.format_float_positional(seconds, precision=2, fractional=False, trim="-")
 
 
 def seeds(values: Sequence[int]) -> str:

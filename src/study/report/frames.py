@@ -127,3 +127,16 @@ def read(
         named = ", ".join(f"{name} {table[name][row]!r}" for name in key if table[name][row])
         raise broken(row, f"a second row for {named}; there must be one")
     return frame
+
+
+def require(path: str | Path, holds: pd.Series, rule: str, remedy: str = _REMEDY) -> None:
+    """Refuse the first row of a table that was read which breaks a rule of several columns.
+
+    Raises
+    ------
+    InputError
+        When `holds` is false of a row; the message names file, line and rule.
+    """
+    if not holds.all():
+        # Line 1 is the header.
+        raise InputError(f"{path}: line {int(holds.idxmin()) + 2}: {rule}; {remedy}")

@@ -26,7 +26,7 @@ def render(template: str, page: dict[str, Any]) -> str:
     )
     for name in (
         "number", "signed", "percent", "plus_minus", "difference", "relative", "chance", "times",
-        "seeds", "table",
+        "share", "seeds", "table",
     ):  # fmt: skip
         environment.filters[name] = getattr(formats, name)
     for name in ("BETTER", "WORSE", "SAME", "UNKNOWN"):
