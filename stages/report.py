@@ -12,12 +12,12 @@ from study.report.experiments import read_sweep
 from study.report.figures import curves, galleries
 from study.report.figures.comparison import comparison
 from study.report.figures.style import MODELS, to_png
-from study.report.imputation_results import score_rows
+from study.report.imputers import load, score_rows
 from study.report.pages import report
+from study.report.pages.imputation import imputers
 from study.report.pages.sweep import findings
 from study.report.render import render
 from study.report.runs import (
-    RUN,
     SCORE_COLUMNS,
     load_histories,
     load_images,
@@ -73,11 +73,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = parse_paths(argv, "--reports", "--sweep", "--plan")
     reports = args.reports
     params = read_params(ReportParams)
-    imputed = pd.DataFrame(score_rows(reports), columns=SCORE_COLUMNS).replace({"seed": {"": None}})
+    tried = load(reports, dataset=params.dataset)
     metrics = load_metrics(reports, params.recipes, params.seeds)
     histories = load_histories(reports, product(params.recipes, MODELS, params.seeds))
-    others = imputed.loc[imputed["recipe"] != "", [*RUN]].drop_duplicates()
-    others = load_histories(reports, others.itertuples(index=False, name=None))
+    others = load_histories(reports, tried.runs)
     images = load_images(reports / "images.json", params.recipes, params.seeds)
     pictures = load_pictures(reports, params.recipes[-1], params.seeds[0])
     plan = load_plan(args.plan, params)
@@ -88,7 +87,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         images,
         params.model_dump(),
         findings=findings(sweep, slides=params.dataset == "mnist"),
-        imputers={},
+        imputers=imputers(tried),
     )
     drawn = {
         "comparison": comparison(metrics.scores, page["cited"] if page["held"] else None),
@@ -100,7 +99,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     }
     for name, figure in drawn.items():
         write_bytes(reports / "figures" / f"{name}.png", to_png(figure))
-    rows = report.score_rows(metrics.scores, imputed)
+    rows = report.score_rows(metrics.scores, score_rows(reports))
     save_table(reports / "scores.csv", SCORE_COLUMNS, rows)
     save_json(reports / "summary.json", report.summary(metrics.scores))
     write_text(reports / "report.md", render("report.md.j2", page))
