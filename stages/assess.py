@@ -8,7 +8,7 @@ import numpy as np
 from pydantic import Field
 
 from study.params import Params, parse_paths, read_params, run
-from study.report.summary import SCORE_COLUMNS
+from study.report.runs import SCORE_COLUMNS
 from study.trials.assessment import Row, Source, accuracy_rows, in_order, ink_rows, uncertainty_rows
 from study.trials.recognition import accuracy, train_classifier
 from study.trials.tiles import save_tiles

@@ -10,6 +10,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from study.params import Params, read_params, run
+from study.report.imputers import load
+from study.report.pages.imputation import imputers
 from study.report.pages.report import answer
 from study.report.render import render
 from study.report.runs import load_metrics
@@ -28,8 +30,10 @@ class RunParams(Params):
 def blocks(reports: Path, params: RunParams) -> dict[str, str]:
     """Render what stands between the markers of each name."""
     metrics = load_metrics(reports, params.recipes, params.seeds)
-    page = answer(metrics.scores, dataset=params.dataset) | {"reports": f"{reports}/"}
-    return {"result": render("result.md.j2", page)}
+    tried = load(reports, dataset=params.dataset)
+    page = answer(metrics.scores, dataset=params.dataset)
+    page |= {"imputers": imputers(tried), "reports": f"{reports}/"}
+    return {name: render(f"{name}.md.j2", page) for name in ("result", "imputers")}
 
 
 def replace_block(text: str, name: str, block: str) -> str:
