@@ -19,7 +19,7 @@ from tqdm import tqdm
 from stages.degrade import expect
 from stages.infer import InferParams
 from study.params import read_params
-from study.report.imputation_results import MODELS, TIMING_COLUMNS
+from study.report.frames import MODELS
 from study.trials.imputers import load_imputer
 from vaefill import storage
 from vaefill.baselines import BASELINES
@@ -96,7 +96,8 @@ def main() -> None:
         (*names, measure(predict, images, missing, args.images))
         for names, predict in tqdm(list(imputers(params, train, device)), unit="imputer")
     ]
-    storage.save_table(args.out / "timings.csv", TIMING_COLUMNS, rows)
+    columns = ("recipe", "model", "method", "seconds")
+    storage.save_table(args.out / "timings.csv", columns, rows)
     storage.save_json(
         args.out / "timings.json",
         {

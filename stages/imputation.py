@@ -4,10 +4,12 @@ from collections.abc import Sequence
 from typing import Any
 
 from study.params import Params, parse_paths, read_params, run
+from study.report.figures.imputation import planned
 from study.report.figures.style import to_png
-from study.report.imputation_figures import draw
-from study.report.imputation_page import render
-from study.report.imputation_results import load
+from study.report.imputers import load
+from study.report.pages.imputation import page
+from study.report.render import render
+from study.report.runs import load_histories
 from vaefill.storage import write_bytes, write_text
 
 
@@ -25,10 +27,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Run the stage."""
     args = parse_paths(argv, "--reports")
     params = read_params(ImputationParams)
-    results = load(args.reports, dataset=params.dataset)
-    text = render(results, params=params.model_dump())
-    for name, figure in draw(results).items():
-        write_bytes(args.reports / "imputation" / "figures" / f"{name}.png", to_png(figure))
+    tried = load(args.reports, dataset=params.dataset)
+    histories = load_histories(args.reports, tried.runs)
+    text = render("imputation.md.j2", page(tried, histories, params.model_dump()))
+    for name, figure in planned(tried).items():
+        write_bytes(args.reports / "imputation" / "figures" / f"{name}.png", to_png(figure()))
     write_text(args.reports / "imputation.md", text)
 
 

@@ -1,25 +1,30 @@
 """Stage `report`: tables, figures and words from the tracked results alone."""
 
 from collections.abc import Sequence
-from pathlib import Path
+from itertools import product
 from typing import Annotated, Any
 
+import pandas as pd
 from pydantic import AfterValidator, Field, ValidationInfo, field_validator
 
 from study.params import Params, parse_paths, read_params, run
-from study.report import imputation_results
-from study.report.figures import curves as figures
-from study.report.figures import galleries
+from study.report.experiments import read_sweep
+from study.report.figures import curves, galleries
 from study.report.figures.comparison import comparison
 from study.report.figures.style import MODELS, to_png
-from study.report.images import load_images
-from study.report.imputation_page import section
-from study.report.report import render
-from study.report.results import SLIDES_RECIPE, image_score, load_results
-from study.report.summary import SCORE_COLUMNS, score_rows, summarise
-from study.report.sweep_page import findings
-from study.slides import SLIDES
-from study.trials.sweep import SweepParams, load_plan, load_sweep
+from study.report.imputers import load, score_rows
+from study.report.pages import report
+from study.report.pages.imputation import imputers
+from study.report.pages.sweep import findings
+from study.report.render import render
+from study.report.runs import (
+    SCORE_COLUMNS,
+    load_histories,
+    load_images,
+    load_metrics,
+    load_pictures,
+)
+from study.trials.sweep import SweepParams, load_plan
 from vaefill.storage import save_json, save_table, write_bytes, write_text
 
 
@@ -63,63 +68,41 @@ class ReportParams(SweepParams):
         return recipes
 
 
-def sweep_findings(results: Path, plan: Path, params: SweepParams) -> list[str]:
-    """Say what the sweep shows on this dataset and with these seeds; nothing where none was run."""
-    sweep = load_sweep(results, load_plan(plan, params), dataset=params.dataset, seeds=params.seeds)
-    return findings(sweep, slides=params.dataset == "mnist") if sweep.runs else []
-
-
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the stage."""
     args = parse_paths(argv, "--reports", "--sweep", "--plan")
     reports = args.reports
     params = read_params(ReportParams)
-    results = load_results(reports, params.recipes, params.seeds)
+    tried = load(reports, dataset=params.dataset)
+    metrics = load_metrics(reports, params.recipes, params.seeds)
+    histories = load_histories(reports, product(params.recipes, MODELS, params.seeds))
+    others = load_histories(reports, tried.runs)
     images = load_images(reports / "images.json", params.recipes, params.seeds)
-    shown = results[params.recipes[-1]]
-    # Columns of the examples: image, reconstruction, then missing and prediction per mechanism.
-    image, _, random, _, square, _ = shown.examples["gauss"].swapaxes(0, 1)
-    reconstructed, random_filled, square_filled = (
-        {model: shown.examples[model][:, column] for model in MODELS} for column in (1, 3, 5)
+    pictures = load_pictures(reports, params.recipes[-1], params.seeds[0])
+    plan = load_plan(args.plan, params)
+    sweep = read_sweep(args.sweep, plan, dataset=params.dataset, seeds=params.seeds)
+    page = report.page(
+        metrics,
+        pd.concat([histories, others]),
+        images,
+        params.model_dump(),
+        findings=findings(sweep, slides=params.dataset == "mnist"),
+        imputers=imputers(tried),
     )
-    values = {
-        recipe: {cell: runs.paired(image_score(*cell)) for cell in SLIDES}
-        for recipe, runs in results.items()
-    }
-    slides = params.dataset == "mnist" and SLIDES_RECIPE in results
-    histories = {recipe: runs.by_model(runs.histories) for recipe, runs in results.items()}
-    quantiles = {
-        recipe: {
-            model: [latent.quantiles for latent in latents]
-            for model, latents in runs.by_model(runs.latents).items()
-        }
-        for recipe, runs in results.items()
-    }
     drawn = {
-        "comparison": comparison(values, {SLIDES_RECIPE: SLIDES} if slides else {}),
-        "tails": figures.tails(quantiles, params.df),
-        "density": figures.density(params.df),
-        "training": figures.training(histories),
-        "reconstructions": galleries.reconstructions(image, reconstructed),
-        "samples": galleries.samples(shown.samples, params.df),
-        "missing_random": galleries.missing_pixels(image, random, random_filled),
-        "missing_square": galleries.missing_pixels(image, square, square_filled),
+        "comparison": comparison(metrics.scores, page["cited"] if page["held"] else None),
+        "tails": curves.tails(metrics.latent, params.df),
+        "density": curves.density(params.df),
+        "training": curves.training(histories),
+        "samples": galleries.samples(pictures["samples"], params.df),
+        **galleries.examples(pictures["examples"]),
     }
-    sentences = sweep_findings(args.sweep, args.plan, params)
-    imputers = section(
-        imputation_results.load(reports, dataset=params.dataset), targets=params.dataset == "mnist"
-    )
-    text = render(results, images, params.model_dump(), sentences, imputers)
-    # A single pass with the slides' models has been scored already.
-    rows = {row[:-1]: row for row in imputation_results.score_rows(reports)}
-    rows |= {row[:-1]: row for row in score_rows(results)}
     for name, figure in drawn.items():
         write_bytes(reports / "figures" / f"{name}.png", to_png(figure))
-    save_table(reports / "scores.csv", SCORE_COLUMNS, sorted(rows.values()))
-    save_json(
-        reports / "summary.json", {recipe: summarise(runs) for recipe, runs in results.items()}
-    )
-    write_text(reports / "report.md", text)
+    rows = report.score_rows(metrics.scores, score_rows(reports))
+    save_table(reports / "scores.csv", SCORE_COLUMNS, rows)
+    save_json(reports / "summary.json", report.summary(metrics.scores))
+    write_text(reports / "report.md", render("report.md.j2", page))
 
 
 if __name__ == "__main__":

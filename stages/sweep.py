@@ -3,10 +3,12 @@
 from collections.abc import Sequence
 
 from study.params import parse_paths, read_params, run
+from study.report.experiments import read_sweep
 from study.report.figures.style import to_png
 from study.report.figures.sweep import draw
-from study.report.sweep_page import render
-from study.trials.sweep import SweepParams, load_plan, load_sweep
+from study.report.pages.sweep import page
+from study.report.render import render
+from study.trials.sweep import SweepParams, load_plan
 from vaefill.storage import write_bytes, write_text
 
 
@@ -15,14 +17,14 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = parse_paths(argv, "--sweep", "--plan", "--page", "--figures")
     params = read_params(SweepParams)
     plan = load_plan(args.plan, params)
-    sweep = load_sweep(args.sweep, plan, dataset=params.dataset, seeds=params.seeds)
+    sweep = read_sweep(args.sweep, plan, dataset=params.dataset, seeds=params.seeds)
     slides = params.dataset == "mnist"
     figures = draw(sweep, slides=slides)
     # Without results there is no figure, but DVC wants the directory.
     args.figures.mkdir(parents=True, exist_ok=True)
     for name, figure in figures.items():
         write_bytes(args.figures / f"{name}.png", to_png(figure))
-    write_text(args.page, render(sweep, figures, slides=slides))
+    write_text(args.page, render("sweep.md.j2", page(sweep, figures, slides=slides)))
 
 
 if __name__ == "__main__":

@@ -2,142 +2,122 @@
 
 import numpy as np
 
-from study.report.imputation_results import (
-    BASELINES,
-    DEGRADATION_COLUMNS,
-    METHODS,
-    MODELS,
-    RUBIN_COLUMNS,
-    SCORE_COLUMNS,
-    SOURCES,
-    TIMING_COLUMNS,
-    load,
-)
+from study.report.frames import MODELS
+from study.report.imputers import BASELINES, NAMES, SOURCES, load
+from study.report.runs import SCORE_COLUMNS
 from study.trials.tiles import save_tiles
 from vaefill.storage import save_json, save_table
 
 LEVELS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95)
 FRACTIONS = {"random": 0.3, "square": 0.18}
 SAMPLING = ("pseudo_gibbs", "metropolis_within_gibbs", "importance", "laplace", "refit", "draws")
-#: Per recipe and method (of a baseline, model), the MSE of the image with random pixels missing.
-ERRORS = {
-    ("", name): error
-    for name, error in zip(BASELINES, (0.03, 0.02, 0.0106, 0.0031, 0.0037), strict=True)
-}
-ERRORS |= {
-    ("slides", name): error
-    for name, error in zip(
-        METHODS[:-1], (0.0093, 0.0072, 0.0066, 0.0049, 0.0045, 0.0048, 0.0047, 0.0043), strict=True
-    )
-}
-ERRORS |= {("mlp", "single_pass"): 0.00195, ("mlp", "draws"): 0.0019}
-ERRORS |= {("conv", "single_pass"): 0.00137, ("conv", "draws"): 0.00133}
+_METHODS = [("", name) for name in BASELINES]
+_METHODS += [("slides", name) for name in NAMES if name not in BASELINES and name != "draws"]
+_METHODS += [(recipe, name) for recipe in ("mlp", "conv") for name in ("single_pass", "draws")]
+#: Per recipe and method, the MSE of the image with random pixels missing.
+ERRORS = dict(zip(_METHODS, (
+    0.03, 0.02, 0.0106, 0.0031, 0.0037,
+    0.0093, 0.0072, 0.0066, 0.0049, 0.0045, 0.0048, 0.0047, 0.0043,
+    0.00195, 0.0019, 0.00137, 0.00133,
+), strict=True))  # fmt: skip
 SQUARE = 5.6  # times that with a square
-SECONDS = {
-    key: 0.001 * 1.9**place for place, key in enumerate(ERRORS)
-}  # so that the slowest takes about half a minute
+#: The slowest takes about half a minute.
+SECONDS = {key: 0.001 * 1.9**place for place, key in enumerate(ERRORS)}
 
 
-def same(row):
-    return row
+def name(recipe, method):
+    """Name an imputer as the page does."""
+    return f"`{recipe}` {NAMES[method]}" if recipe else NAMES[method]
 
 
-def score_rows(*, seeds=(0,), change=same, complete=0.99):
+def by_run(columns, values):
+    """Rows of what each method has: `values` gives those of a recipe and a method."""
+    rows = []
+    for recipe, method in ERRORS:
+        for model in MODELS if recipe else (method,):
+            names = {"recipe": recipe, "model": model, "method": method if recipe else ""}
+            rows += [names | dict(zip(columns, row, strict=True)) for row in values(recipe, method)]
+    return rows
+
+
+def score_rows(*, seeds=(0,), change=lambda row: row, complete=0.99):
     """Rows as dicts; `change` gives each back, changed, or None to leave it out."""
     rows = []
 
-    def add(recipe, model, seed, mechanism, method, region, metric, value):
-        names = (recipe, model, seed, mechanism, method, "imputation", region, metric)
-        row = change(dict(zip(SCORE_COLUMNS, (*names, value), strict=True)))
-        if row is not None:
-            rows.append(row)
+    def values(recipe, method):
+        for mechanism, fraction in FRACTIONS.items():
+            mse = ERRORS[recipe, method] * (1 if mechanism == "random" else SQUARE)
+            scores = {("image", "mse"): mse, ("missing", "mse"): mse / fraction}
+            scores |= {("image", "ssim"): 1 - 8 * mse, ("image", "ssim_global"): 1 - 7 * mse}
+            scores[("image", "accuracy")] = 0.99 - mse
+            if method in SAMPLING:
+                scores |= {("missing", f"coverage_{level:g}"): level for level in LEVELS}
+                scores |= {("grey", f"coverage_{level:g}"): 0.9 * level for level in LEVELS}
+                scores |= {("missing", f"covered_{level:g}"): (1 + level) / 2 for level in LEVELS}
+                scores |= {("missing", "crps"): mse, ("image", "flagged"): 0.02}
+            for seed in seeds if recipe else ("",):
+                for (region, metric), value in scores.items():
+                    yield seed, mechanism, "imputation", region, metric, value
 
-    for (recipe, name), error in ERRORS.items():
-        runs = [(model, seed) for model in MODELS for seed in seeds] if recipe else [(name, "")]
-        for model, seed in runs:
-            for mechanism, fraction in FRACTIONS.items():
-                run = (recipe, model, seed, mechanism, name if recipe else "")
-                mse = error * (1 if mechanism == "random" else SQUARE)
-                add(*run, "image", "mse", mse)
-                add(*run, "missing", "mse", mse / fraction)
-                add(*run, "image", "ssim", 1 - 8 * mse)
-                add(*run, "image", "ssim_global", 1 - 7 * mse)
-                add(*run, "image", "accuracy", 0.99 - mse)
-                for level in LEVELS if name in SAMPLING else ():
-                    add(*run, "missing", f"coverage_{level:g}", level)
-                    add(*run, "grey", f"coverage_{level:g}", 0.9 * level)
-                    add(*run, "missing", f"width_{level:g}", 0.1 * level)
-                    add(*run, "missing", f"covered_{level:g}", (1 + level) / 2)
-                if name in SAMPLING:
-                    add(*run, "missing", "crps", mse)
-                    add(*run, "image", "flagged", 0.02)
+    columns = ("seed", "mechanism", "output", "region", "metric", "value")
+    for row in by_run(columns, values):
+        changed = change({column: row[column] for column in SCORE_COLUMNS})
+        rows += [changed] if changed else []
     if complete is not None:
-        names = ("", "complete", "", "none", "", "imputation", "image", "accuracy")
-        rows.append(dict(zip(SCORE_COLUMNS, (*names, complete), strict=True)))
+        names = ("", "complete", "", "none", "", "imputation", "image", "accuracy", complete)
+        rows.append(dict(zip(SCORE_COLUMNS, names, strict=True)))
     return rows
 
 
-def timing_rows():
-    return [
-        (recipe, model, name if recipe else "", SECONDS[recipe, name])
-        for recipe, name in ERRORS
-        for model in (MODELS if recipe else (name,))
-    ]
-
-
-def degradation_rows():
-    rows = []
-    for (recipe, name), error in ERRORS.items():
-        for model in MODELS if recipe else (name,):
-            run = (recipe, model, name if recipe else "")
-            rows += [(*run, "random", k / 10, error * (1 + k)) for k in range(1, 10)]
-            rows += [(*run, "square", size, error * size) for size in range(4, 25, 4)]
-            rows += [(*run, other, "", 3 * error) for other in ("half-top", "mar", "mnar")]
-    return rows
+def degradation(recipe, method):
+    error = ERRORS[recipe, method]
+    yield from (("random", k / 10, error * (1 + k)) for k in range(1, 10))
+    yield from (("square", size, error * size) for size in range(4, 25, 4))
+    yield from ((other, "", 3 * error) for other in ("half-top", "mar", "mnar"))
 
 
 def rubin_rows():
     """Zeros miss by 20 %, means by 3 %, several imputations by nothing; intervals are ± 2 %."""
     off = dict(zip(SOURCES, (1, 0.8, 1.03, 1), strict=True))
+    columns = ("digit", "source", "estimate", "low", "high", "fmi")
     return [
-        (digit, source, ink * off[source], ink * (off[source] - 0.02), ink * (off[source] + 0.02),
-         0.1 if source == "multiple" else "")
+        dict(zip(columns, (digit, source, *ends, 0.1 if source == "multiple" else ""), strict=True))
         for digit, ink in enumerate(np.linspace(0.1, 0.2, 10).tolist())
         for source in SOURCES
-    ]  # fmt: skip
+        for ends in [(ink * off[source], ink * (off[source] - 0.02), ink * (off[source] + 0.02))]
+    ]
 
 
 def sheet(seed, cases=4):
     """Image, missing, imputation and six draws of some cases."""
     rng = np.random.default_rng(seed)
-    image, imputed = rng.integers(256, size=(2, cases, 28, 28), dtype=np.uint8)
+    image, *imputed = rng.integers(256, size=(8, cases, 28, 28), dtype=np.uint8)
     missing = np.zeros((cases, 28, 28), np.uint8)
     missing[:, 8:20, 8:20] = 255
-    draws = rng.integers(256, size=(6, cases, 28, 28), dtype=np.uint8)
-    filled = [np.where(missing > 0, tiles, image) for tiles in (imputed, *draws)]
+    filled = [np.where(missing > 0, tiles, image) for tiles in imputed]
     return np.stack([image, missing, *filled], axis=1)
 
 
 def write(reports, *, scores=None, without=(), drawn=("slides", "mlp", "conv")):
     """Write every file below `reports`, but those named in `without`."""
     folder = reports / "imputation"
-    rows = score_rows() if scores is None else scores
-    save_table(folder / "scores.csv", SCORE_COLUMNS, [[*row.values()] for row in rows])
+    tables = {
+        "scores": score_rows() if scores is None else scores,
+        "timings": by_run(["seconds"], lambda *key: [(SECONDS[key],)]),
+        "degradation": by_run(["mechanism", "setting", "value"], degradation),
+        "rubin": rubin_rows(),
+    }
+    for table, rows in tables.items():
+        if table not in without:
+            values = [[*row.values()] for row in rows]
+            save_table(folder / f"{table}.csv", [*rows[0]], values)
     if "timings" not in without:
-        save_table(folder / "timings.csv", TIMING_COLUMNS, timing_rows())
         environment = {"device": "cpu", "torch": "2.13.0"}
-        timing = {
-            "dataset": "mnist", "environment": environment, "images": 1000, "threads": 2
-        }  # fmt: skip
+        timing = {"dataset": "mnist", "environment": environment, "images": 1000, "threads": 2}
         save_json(folder / "timings.json", timing)
-    if "degradation" not in without:
-        save_table(folder / "degradation.csv", DEGRADATION_COLUMNS, degradation_rows())
-    if "rubin" not in without:
-        save_table(folder / "rubin.csv", RUBIN_COLUMNS, rubin_rows())
-    if "draws" not in without:
-        for recipe in drawn:
-            for model in MODELS:
-                save_tiles(folder / "draws" / f"{recipe}-{model}-0.png", sheet(0))
+    for recipe in () if "draws" in without else drawn:
+        for model in MODELS:
+            save_tiles(folder / "draws" / f"{recipe}-{model}-0.png", sheet(0))
 
 
 def loaded(reports, **options):

@@ -15,7 +15,7 @@ from typing import Any
 from ruamel.yaml import YAML
 
 from study.params import run
-from study.report.tables import comparison_table
+from study.report.pages.report import comparison_table
 from vaefill.errors import InputError
 from vaefill.storage import load_json
 

@@ -6,46 +6,34 @@ Run as ``python -m tools.readme [--check]`` from the project's root.
 import argparse
 import re
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from study.params import Params, read_params, run
-from study.report.imputation_page import TITLE
-from study.report.tables import comparison_table
+from study.report.imputers import load
+from study.report.pages.imputation import imputers
+from study.report.pages.report import answer
+from study.report.render import render
+from study.report.runs import load_metrics
 from vaefill.errors import InputError
-from vaefill.storage import load_json, write_text
-
-REPORT, SUMMARY = Path("reports/report.md"), Path("reports/summary.json")
+from vaefill.storage import write_text
 
 
 class RunParams(Params):
-    """What the block reads of the params."""
+    """What the blocks read of the params."""
 
     dataset: str
     recipes: list[str]
+    seeds: list[int]
 
 
-def result(report: str, summary: Mapping[str, Any], *, slides: bool) -> str:
-    """Take the conclusion from the report, and add the compact tables.
-
-    Parameters
-    ----------
-    report : str
-        ``report.md``: a title, the conclusion, then sections with titles of their own.
-    summary : dict
-        As ``summary.json`` holds it.
-    slides : bool
-        Whether the slides' numbers may stand beside these.
-    """
-    conclusion = report.split("\n## ")[0].split("\n", 1)[1].strip()
-    return f"{conclusion}\n\n{comparison_table(summary, slides=slides)}"
-
-
-def imputers(report: str) -> str:
-    """Take from the report which imputer to use when; its figure and table stay behind."""
-    _, _, section = report.partition(f"\n## {TITLE}\n")
-    return section.split("\n## ")[0].split("\n![")[0].strip()
+def blocks(reports: Path, params: RunParams) -> dict[str, str]:
+    """Render what stands between the markers of each name."""
+    metrics = load_metrics(reports, params.recipes, params.seeds)
+    tried = load(reports, dataset=params.dataset)
+    page = answer(metrics.scores, dataset=params.dataset)
+    page |= {"imputers": imputers(tried), "reports": f"{reports}/"}
+    return {name: render(f"{name}.md.j2", page) for name in ("result", "imputers")}
 
 
 def replace_block(text: str, name: str, block: str) -> str:
@@ -69,26 +57,13 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--check", action="store_true", help="change nothing; exit 1 if outdated")
     check = parser.parse_args(argv).check
     readme = Path("README.md")
-    before = readme.read_text("utf-8")
-    if not REPORT.exists():
-        raise InputError(f"{REPORT}: no such file; `dvc repro` makes it")
-    params = read_params(RunParams)
-    summary = load_json(SUMMARY)
-    if set(summary) != set(params.recipes):
-        raise InputError(
-            f"{SUMMARY}: of recipes {', '.join(summary)}, but params.yaml has recipes "
-            f"{', '.join(params.recipes)}; `dvc repro` brings it up to date"
-        )
-    summary = {recipe: summary[recipe] for recipe in params.recipes}
-    report = REPORT.read_text("utf-8")
-    block = result(report, summary, slides=params.dataset == "mnist")
-    after = replace_block(before, "result", block)
-    after = replace_block(after, "imputers", imputers(report))
-    if after == before:
-        return
-    if check:
+    before = after = readme.read_text("utf-8")
+    for name, block in blocks(Path("reports"), read_params(RunParams)).items():
+        after = replace_block(after, name, block)
+    if check and after != before:
         sys.exit("README.md: its result is not that of reports/; run `python -m tools.readme`")
-    write_text(readme, after)
+    if after != before:
+        write_text(readme, after)
 
 
 if __name__ == "__main__":

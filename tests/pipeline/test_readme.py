@@ -1,3 +1,5 @@
+"""The README: its computed blocks, its code, its commands, its length."""
+
 import re
 
 import pytest
@@ -6,36 +8,19 @@ from conftest import ROOT
 
 from tools import readme
 from vaefill.errors import InputError
-from vaefill.models.vae import VAE, save_vae
+from vaefill.models import VAE, save
 
-README = (
-    "# Title\n\n<!-- result -->\nold\n<!-- /result -->\n\nwords\n"
-    "<!-- imputers -->\n<!-- /imputers -->\n"
-)
-REPORT = (
-    "# Question?\n\n**Answer.**\n\n- Why.\n\n## Section\n\nMore.\n\n"
-    "## Which imputer to use when\n\n- This.\n\n![a](b.png)\n\n| table |\n\n## Last\n\nEnd.\n"
-)
-BLOCK = "**Answer.**\n\n- Why.\n\n| ['b', 'a'] | True |"  # recipes as in params.yaml
-CURRENT = (
-    f"# Title\n\n<!-- result -->\n{BLOCK}\n<!-- /result -->\n\nwords\n"
-    "<!-- imputers -->\n- This.\n<!-- /imputers -->\n"
-)
+README = "# Title\n\n<!-- result -->\nold\n<!-- /result -->\n\nwords\n"
+CURRENT = "# Title\n\n<!-- result -->\nnew \\1\n<!-- /result -->\n\nwords\n"
+PARAMS = "dataset: mnist\nrecipes: [b, a]\nseeds: [0]\n"
 
 
 @pytest.fixture
 def project(tmp_path, monkeypatch):
-    """A directory with a README and a report whose result is `BLOCK`."""
+    """A directory with a README and params, whose result is ``new``."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(
-        readme,
-        "comparison_table",
-        lambda summary, *, slides: f"| {list(summary)} | {slides} |",
-    )
-    (tmp_path / "params.yaml").write_text("dataset: mnist\nrecipes: [b, a]\n", "utf-8")
-    (tmp_path / "reports").mkdir()
-    (tmp_path / "reports" / "summary.json").write_text('{"a": 1, "b": 2}', "utf-8")
-    (tmp_path / "reports" / "report.md").write_text(REPORT, "utf-8")
+    monkeypatch.setattr(readme, "blocks", lambda reports, params: {"result": "new \\1\n"})
+    (tmp_path / "params.yaml").write_text(PARAMS, "utf-8")
     (tmp_path / "README.md").write_text(README, "utf-8")
     return tmp_path
 
@@ -52,49 +37,36 @@ def test_check_fails_on_another_result_and_changes_nothing(project):
     assert (project / "README.md").read_text("utf-8") == README
 
 
-def test_other_data_has_no_slides_beside_it(project):
-    (project / "params.yaml").write_text("dataset: digits\nrecipes: [a, b]\n", "utf-8")
-    readme.main([])
-    assert "| ['a', 'b'] | False |" in (project / "README.md").read_text("utf-8")
-
-
-@pytest.mark.parametrize("name", ["report.md", "summary.json"])
-def test_a_result_that_is_missing_is_named(project, name):
-    (project / "reports" / name).unlink()
-    with pytest.raises(InputError, match=f"{name}: no such file; `dvc repro` makes it"):
-        readme.main([])
-
-
-def test_a_summary_of_other_recipes_is_refused(project):
-    (project / "params.yaml").write_text("dataset: mnist\nrecipes: [a]\n", "utf-8")
-    with pytest.raises(InputError, match=r"of recipes a, b, but params\.yaml has recipes a;"):
-        readme.main([])
-
-
-def test_backslashes_of_the_block_are_not_read_as_groups():
-    assert r"\1 \g<0>" in readme.replace_block(README, "result", r"\1 \g<0>")
-
-
 @pytest.mark.parametrize(
     "text",
-    [
-        "no markers",
-        "<!-- result -->",
-        "<!-- /result --> <!-- result -->",
-        README + README,
-    ],
+    ["no markers", "<!-- result -->", "<!-- /result --> <!-- result -->", README + README],
 )
 def test_markers_must_be_one_pair_in_order(text):
     with pytest.raises(InputError, match=r"README\.md: needs one <!-- result -->"):
         readme.replace_block(text, "result", "new")
 
 
-def test_the_library_examples_run(tmp_path, monkeypatch):
+def test_results_of_a_recipe_that_is_not_there_are_named(tmp_path):
+    params = readme.RunParams(dataset="mnist", recipes=["b"], seeds=[0])
+    with pytest.raises(InputError, match=r"metrics/b/gauss\.csv: no such file; `dvc repro`"):
+        readme.blocks(tmp_path, params)
+
+
+def test_the_committed_readme_is_short_and_shows_one_figure():
     text = (ROOT / "README.md").read_text("utf-8")
-    code = "\n".join(re.findall(r"```python\n(.*?)```", text, re.DOTALL))
+    assert len(text.splitlines()) <= 130
+    figures = re.findall(r"!\[.*?\]\((.*?)\)", text)
+    assert figures == ["reports/figures/comparison.png"]
+    for link in re.findall(r"\]\((?!http)([^)#]+)", text):
+        assert (ROOT / link).exists(), link
+
+
+def test_the_library_example_runs(tmp_path, monkeypatch):
+    text = (ROOT / "README.md").read_text("utf-8")
+    (code,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
     monkeypatch.chdir(tmp_path)
     (path,) = re.findall(r'"(models/.*?)"', code)
-    save_vae(path, VAE("t", df=21, generator=torch.Generator()))
+    save(path, VAE("t", df=21, generator=torch.Generator()))
     names: dict[str, torch.Tensor] = {}
     exec(code, names)
     observed = ~names["missing"]

@@ -1,15 +1,21 @@
 """How numbers and tables read: decimals by metric, a true minus sign, a dash where nothing is."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
+import numpy as np
 import pandas as pd
 
 NONE = "–"
+MECHANISMS = {"none": "nothing", "random": "random pixels", "square": "a square"}
+METRICS = {"mse": "MSE", "ssim_global": "SSIM", "ssim": "SSIM, 7 × 7 windows", "elbo": "ELBO"}
+MODELS = {"gauss": "Gaussian", "t": "t prior"}
 #: By metric; a metric with a path is named by its head, such as ``mse/random/imputation``.
 DECIMALS = {
     "mse": 5, "ssim": 4, "ssim_global": 4, "crps": 4,
     "elbo": 2, "reconstruction": 2, "kl": 2, "log_likelihood": 2,
-    "ess": 1, "ess_low": 1, "units": 1,
+    "ess": 1, "ess_low": 1, "units": 1, "slides": 4,
+    "kl_nats": 2, "active": 1, "dead_units": 1,
 }  # fmt: skip
 
 
@@ -44,9 +50,42 @@ def relative(mean: float, low: float, high: float, reference: float) -> str:
     return _bracketed(*(percent(value / reference) for value in (mean, low, high)))
 
 
+def chance(probability: float) -> str:
+    """Format a probability: the smaller, the more decimals; a dash for nan."""
+    if not probability >= 1e-4:
+        return NONE if probability != probability else "< 0.01 %"
+    decimals = next(d for d, bound in enumerate((0.1, 0.01, 0)) if probability >= bound)
+    return f"{100 * probability:.{decimals}f} %"
+
+
+def times(ratio: float) -> str:
+    """Format how many times another difference one is."""
+    return NONE if ratio != ratio else f"{ratio:.1f} ×".replace("-", "−")
+
+
+def share(value: float, decimals: int = 1) -> str:
+    """Format a share in percent, without the sign of it; a dash for nan."""
+    return NONE if value != value else f"{100 * value:.{decimals}f}"
+
+
+def duration(seconds: float) -> str:
+    """Format seconds: two significant digits, or whole ones; a dash for nan."""
+    if seconds != seconds:
+        return NONE
+    if seconds >= 9.95:
+        return f"{seconds:,.0f}"
+    return np.format_float_positional(seconds, precision=2, fractional=False, trim="-")
+
+
 def seeds(values: Sequence[int]) -> str:
     """Name seeds in a sentence."""
     return f"seed{'s' if len(values) > 1 else ''} {', '.join(map(str, values))}"
+
+
+def texts(frame: pd.DataFrame, columns: Mapping[str, Callable[[Any], str]]) -> pd.DataFrame:
+    """Turn each row of `frame` into texts: one column per name, from what it says of a row."""
+    rows = list(frame.itertuples(index=False))
+    return pd.DataFrame({name: [text(row) for row in rows] for name, text in columns.items()})
 
 
 def table(frame: pd.DataFrame, names: int = 1) -> str:

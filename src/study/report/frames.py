@@ -17,6 +17,7 @@ from vaefill.errors import InputError
 from vaefill.storage import load_table
 
 MODELS = ("gauss", "t")
+_REMEDY = "delete it, and `dvc repro` makes it anew"
 
 
 class Column(NamedTuple):
@@ -32,12 +33,15 @@ class Column(NamedTuple):
         The least number allowed.
     empty : bool
         Whether a cell may be empty: it is then "" or nan.
+    infinite : bool
+        Whether a number may be infinite all the same.
     """
 
     kind: type = str
     among: tuple[str, ...] = ()
     low: float = -math.inf
     empty: bool = False
+    infinite: bool = False
 
     @property
     def rule(self) -> str:
@@ -45,7 +49,8 @@ class Column(NamedTuple):
         if self.kind is str:
             rule = f"one of {', '.join(self.among)}" if self.among else "a name"
         else:
-            rule = "a finite number" if self.kind is float else "a whole number"
+            rule = "a whole number" if self.kind is int else "a finite number"
+            rule = "a number" if self.infinite else rule
             rule += f" from {self.low:g}" if math.isfinite(self.low) else ""
         return f"{rule}, or empty" if self.empty else rule
 
@@ -56,7 +61,8 @@ class Column(NamedTuple):
             known = cells.isin(self.among) if self.among else ~empty
             return cells, ~known & ~(empty & self.empty)
         numbers = pd.to_numeric(cells, errors="coerce").astype("float64")
-        bad = ~np.isfinite(numbers) | (numbers < self.low)
+        bad = numbers.isna() if self.infinite else ~np.isfinite(numbers)
+        bad |= numbers < self.low
         if self.kind is int:
             bad |= numbers % 1 != 0
         bad &= ~(empty & self.empty)
@@ -70,6 +76,7 @@ def read(
     *,
     key: Sequence[str] = (),
     rest: Column | None = None,
+    remedy: str = _REMEDY,
 ) -> pd.DataFrame:
     """Read one tracked table.
 
@@ -83,6 +90,8 @@ def read(
         Columns that name a row: no two rows agree in all of them.
     rest : Column, optional
         What all other columns hold; without it there may be none.
+    remedy : str
+        What to do about a broken table, as the end of each message.
 
     Raises
     ------
@@ -92,28 +101,42 @@ def read(
     """
     table = pd.DataFrame(load_table(path))
     if table.empty:
-        raise InputError(f"{path}: no rows in it; delete it, and `dvc repro` makes it anew")
-    names = [*columns, *(name for name in table if rest and name not in columns)]
-    if set(names) != set(table):
-        raise InputError(
-            f"{path}: its columns are {', '.join(table)}; they must be {', '.join(columns)}; "
-            "delete it, and `dvc repro` makes it anew"
-        )
-    frame = pd.DataFrame(index=table.index)
+        raise InputError(f"{path}: no rows in it; {remedy}")
+
+    def broken(row: int, rule: str) -> InputError:
+        # Line 1 is the header.
+        return InputError(f"{path}: line {row + 2}: {rule}; {remedy}")
+
+    for name in columns:
+        if name not in table:
+            raise broken(-1, f"no column {name}")
+    names = [*columns, *(name for name in table if name not in columns)]
+    if rest is None and len(names) > len(columns):
+        raise broken(-1, f"unknown column {names[-1]}")
+    values = {}
     for name in names:
         column = columns.get(name, rest)
         assert column is not None
-        frame[name], bad = column.parse(table[name])
+        values[name], bad = column.parse(table[name])
         if bad.any():
             row = int(bad.idxmax())
-            raise _broken(path, row, f"{name} {table[name][row]!r} must be {column.rule}")
+            raise broken(row, f"{name} {table[name][row]!r} must be {column.rule}")
+    frame = pd.DataFrame(values)
     if key and (twice := frame.duplicated(list(key))).any():
         row = int(twice.idxmax())
         named = ", ".join(f"{name} {table[name][row]!r}" for name in key if table[name][row])
-        raise _broken(path, row, f"a second row for {named}; there must be one")
+        raise broken(row, f"a second row for {named}; there must be one")
     return frame
 
 
-def _broken(path: str | Path, row: int, rule: str) -> InputError:
-    # Line 1 is the header.
-    return InputError(f"{path}: line {row + 2}: {rule}; delete it, and `dvc repro` makes it anew")
+def require(path: str | Path, holds: pd.Series, rule: str, remedy: str = _REMEDY) -> None:
+    """Refuse the first row of a table that was read which breaks a rule of several columns.
+
+    Raises
+    ------
+    InputError
+        When `holds` is false of a row; the message names file, line and rule.
+    """
+    if not holds.all():
+        # Line 1 is the header.
+        raise InputError(f"{path}: line {int(holds.idxmin()) + 2}: {rule}; {remedy}")

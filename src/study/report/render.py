@@ -25,15 +25,9 @@ def render(template: str, page: dict[str, Any]) -> str:
         keep_trailing_newline=True,
     )
     for name in (
-        "number",
-        "signed",
-        "percent",
-        "plus_minus",
-        "difference",
-        "relative",
-        "seeds",
-        "table",
-    ):
+        "number", "signed", "percent", "plus_minus", "difference", "relative", "chance", "times",
+        "share", "seeds", "table",
+    ):  # fmt: skip
         environment.filters[name] = getattr(formats, name)
     for name in ("BETTER", "WORSE", "SAME", "UNKNOWN"):
         environment.globals[name] = getattr(verdicts, name)

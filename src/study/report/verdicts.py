@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
+from scipy import stats
 
 from vaefill.metrics.statistics import mean_interval, paired_difference
 
@@ -46,13 +47,13 @@ def compare(reference: ArrayLike, other: ArrayLike) -> dict[str, float]:
     dict of str to float
         ``reference`` and ``other`` (means over seeds), ``reference_half`` and ``other_half``
         (half the width of their 95 % intervals), ``diff`` (other - reference, paired), ``low``
-        and ``high`` (its 95 % interval), ``sd`` (of the differences), with 6 significant digits;
-        what needs two seeds is nan with one. ``n`` is the number of seeds.
+        and ``high`` (its 95 % interval), ``sd`` (of the differences); what needs two seeds is nan
+        with one. ``n`` is the number of seeds.
     """
     first, second = mean_interval(reference), mean_interval(other)
     diff = paired_difference(reference, other)
     differences = np.asarray(other) - np.asarray(reference)
-    numbers = {
+    return {
         "reference": first.mean,
         "other": second.mean,
         "reference_half": (first.high - first.low) / 2,
@@ -60,10 +61,8 @@ def compare(reference: ArrayLike, other: ArrayLike) -> dict[str, float]:
         "diff": diff.mean,
         "low": diff.low,
         "high": diff.high,
-        "sd": differences.std(ddof=1) if len(differences) > 1 else np.nan,
-    }
-    return {name: float(f"{value:.6g}") for name, value in numbers.items()} | {
-        "n": len(differences)
+        "sd": float(differences.std(ddof=1)) if len(differences) > 1 else np.nan,
+        "n": len(differences),
     }
 
 
@@ -106,3 +105,34 @@ def paired(
     if not rows:
         return order.iloc[:0].assign(**dict.fromkeys([*compare([0], [0]), "seeds"], ()))
     return order.merge(pd.DataFrame(rows), on=list(by))
+
+
+def spread(claim: ArrayLike, diff: ArrayLike, sd: ArrayLike, n: ArrayLike) -> NDArray[np.float64]:
+    r"""Hold a difference that somebody claims to a normal distribution fitted to n others.
+
+    With differences of mean :math:`\bar d` and standard deviation :math:`s`, one more difference
+    :math:`d` of the same normal distribution has
+
+    .. math:: \frac{d - \bar d}{s \sqrt{1 + 1/n}} \sim t_{n-1}
+
+    (its prediction interval), because mean and spread are themselves known from n only.
+
+    Parameters
+    ----------
+    claim : array-like of shape (k,)
+        The differences claimed, none of them 0.
+    diff, sd, n : array-like of shape (k,)
+        Mean, standard deviation and number of the others, as from `compare`.
+
+    Returns
+    -------
+    float64 array of shape (2, k)
+        Distance of the claim from the mean, in sd; and the probability that one more difference
+        goes at least as far, in the direction of the claim. nan where n is 1.
+    """
+    # Where both models are one and the same, as at df = inf, sd is 0.
+    claims, means, sds, sizes = (np.asarray(x, np.float64) for x in (claim, diff, sd, n))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        units = (claims - means) * np.sign(claims) / sds
+        chance = stats.t.sf(units / np.sqrt(1 + 1 / sizes), sizes - 1)
+    return np.stack([np.abs(units), chance])

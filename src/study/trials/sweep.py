@@ -5,16 +5,12 @@ is one run, and one experiment of DVC's. ``sweep.yaml`` plans them, ``reports/sw
 what came out.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
 from itertools import product
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple, TypeVar
 
-import numpy as np
-from numpy.typing import NDArray
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationError
-from scipy import stats
 
 from study.params import Params, positive, read_yaml
 from vaefill.errors import InputError
@@ -276,118 +272,3 @@ def load_runs(path: str | Path) -> dict[Run, dict[str, float]]:
                 "`git checkout` it, or `make sweep` makes it anew"
             ) from error
     return runs
-
-
-def prior_quantile(experiment: Experiment, probability: Sequence[float]) -> NDArray[np.float64]:
-    """Quantiles of one coordinate under the prior; for a t of either kind a t's."""
-    df = np.inf if experiment.df is None else experiment.df
-    return np.asarray(stats.t.ppf(probability, df), dtype=np.float64)
-
-
-@dataclass(frozen=True)
-class Sweep:
-    """The results of a plan.
-
-    Attributes
-    ----------
-    dataset : str
-        All runs are of this one.
-    plan : Plan
-        What was to be run, with every seed.
-    seeds : tuple of int
-        Those of ``params.yaml``.
-    runs : dict of (Experiment, seed) to dict of str to float
-        What was run, of the plan and the seeds alone; names as in `read_metrics`.
-    """
-
-    dataset: str
-    plan: Plan
-    seeds: tuple[int, ...]
-    runs: Mapping[tuple[Experiment, int], Values]
-
-    @property
-    def missing(self) -> dict[Experiment, list[int]]:
-        """Per planned experiment the seeds without a result, where there are any."""
-        missing = {
-            e: [s for s in self.seeds if (e, s) not in self.runs] for e in self.plan.experiments
-        }
-        return {experiment: seeds for experiment, seeds in missing.items() if seeds}
-
-    @property
-    def baseline(self) -> Experiment:
-        """The Gaussian model of ``params.yaml``."""
-        return self.plan.defaults.gaussian
-
-    @property
-    def curve(self) -> list[Experiment]:
-        """The t models that differ from that of ``params.yaml`` in `df` at most, by df."""
-        return self._changed("df")
-
-    @property
-    def weights(self) -> list[Experiment]:
-        """The Gaussian models that differ from the baseline in `kl_weight` at most, by it."""
-        found = [e for e in self._run() if e == self.baseline._replace(kl_weight=e.kl_weight)]
-        return sorted(found, key=lambda e: e.kl_weight)
-
-    def variants(self, field: str) -> list[Experiment]:
-        """List the t models with another `field` than ``params.yaml``, all else but df the same."""
-        default = getattr(self.plan.defaults, field)
-        return [e for e in self._changed("df", field) if getattr(e, field) != default]
-
-    def seeds_of(self, *experiments: Experiment) -> list[int]:
-        """List the seeds with which all of `experiments` were run."""
-        return [s for s in self.seeds if all((e, s) in self.runs for e in experiments)]
-
-    def values(self, metric: str, *experiments: Experiment) -> list[list[float]]:
-        """Return the values of each of `experiments`, paired: with the seeds that all have.
-
-        Raises
-        ------
-        InputError
-            When a run has no such number.
-        """
-        seeds = self.seeds_of(*experiments)
-        try:
-            return [[self.runs[e, seed][metric] for seed in seeds] for e in experiments]
-        except KeyError as error:
-            raise InputError(
-                f"the sweep has a run without {metric}; `make sweep` makes it anew"
-            ) from error
-
-    def by_number(self, prefix: str, experiment: Experiment) -> dict[float, list[float]]:
-        """Return the values under ``prefix/number``, one per seed, by rising number."""
-        first = self.runs[experiment, self.seeds_of(experiment)[0]]
-        heads = [name for name in first if name.startswith(f"{prefix}/")]
-        found = {float(name.split("/")[1]): self.values(name, experiment)[0] for name in heads}
-        return dict(sorted(found.items()))
-
-    def _changed(self, *fields: str) -> list[Experiment]:
-        """List the t models that differ from the default in `fields` at most, by df."""
-        defaults = self.plan.defaults
-        same = [
-            e
-            for e in self._run()
-            if e.model == "t" and e == defaults._replace(**{f: getattr(e, f) for f in fields})
-        ]
-        return sorted(same, key=lambda e: e.df or 0)
-
-    def _run(self) -> list[Experiment]:
-        return [e for e in self.plan.experiments if self.seeds_of(e)]
-
-
-def load_sweep(path: str | Path, plan: Plan, *, dataset: str, seeds: Sequence[int]) -> Sweep:
-    """Read the results of `plan` on one dataset and with some seeds, and no others.
-
-    Raises
-    ------
-    InputError
-        As for `load_runs`.
-    """
-    found = {
-        (run.experiment, run.seed): values
-        for run, values in load_runs(path).items()
-        if (run.dataset, run.recipe) == (dataset, plan.recipe)
-        and run.experiment in plan.experiments
-        and run.seed in seeds
-    }
-    return Sweep(dataset, plan, tuple(dict.fromkeys(seeds)), found)

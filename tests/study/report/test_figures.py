@@ -2,6 +2,7 @@ import io
 
 import matplotlib
 import numpy as np
+import pandas as pd
 import pytest
 from matplotlib.colors import to_hex
 from PIL import Image
@@ -11,59 +12,56 @@ from study.report.figures import curves as figures
 from study.report.figures import galleries
 from study.report.figures.comparison import comparison
 from study.report.figures.style import COLOURS, LINES, MARKERS, MODELS, to_png
-from study.slides import SLIDES
+from study.slides import SLIDES, Cell
 
 RNG = np.random.default_rng(0)
 IMAGES = RNG.integers(256, size=(10, 28, 28), dtype=np.uint8)
 MISSING = np.where(RNG.random(IMAGES.shape) < 0.3, 255, 0).astype(np.uint8)
 PREDICTIONS = {m: RNG.integers(256, size=IMAGES.shape, dtype=np.uint8) for m in MODELS}
+EXAMPLES = {
+    model: np.stack([IMAGES, tiles, MISSING, tiles, 255 - MISSING, tiles], axis=1)
+    for model, tiles in PREDICTIONS.items()
+}
 SHEETS = {m: RNG.integers(256, size=(8, 8, 28, 28), dtype=np.uint8) for m in MODELS}
-VALUES = {
-    cell: (
-        slides["gauss"] * (1 + 0.01 * RNG.random(5)),
-        slides["gauss"] * (1 + 0.01 * RNG.random(5)),
-    )
-    for cell, slides in SLIDES.items()
-}
-ONE_SEED = {cell: (gauss[:1], t[:1]) for cell, (gauss, t) in VALUES.items()}
+CELLS = pd.DataFrame([cell._asdict() for cell in SLIDES]).assign(region="image")
+RUNS = pd.MultiIndex.from_product(
+    [("slides", "converged"), MODELS, range(5)], names=["recipe", "model", "seed"]
+).to_frame(index=False)
+SCORES = CELLS.merge(RUNS, how="cross")
+SCORES["value"] = [SLIDES[Cell(*cell)]["gauss"] for cell in SCORES[[*Cell._fields]].to_numpy()]
+SCORES["value"] *= (1 + 0.01 * RNG.random(len(SCORES))) * SCORES.recipe.map(
+    {"slides": 1, "converged": 0.9}
+)
+ONE_SEED = SCORES[(SCORES.seed == 0) & (SCORES.recipe == "slides")]
 
 
-def history(n_epochs, level):
-    epoch = np.arange(1.0, n_epochs + 1)
-    return {
-        "epoch": epoch,
-        "train_loss": level + 400 / epoch**2,
-        "valid_loss": level + 5 + 400 / epoch**2,
-    }
+def history(recipe, n_epochs, level):
+    """Three runs of each model, of losses that fall to `level`, `level` + 1 and `level` + 2."""
+    epochs = pd.DataFrame({"epoch": np.arange(1, n_epochs + 1)})
+    runs = RUNS[(RUNS.recipe == recipe) & (RUNS.seed < 3)].merge(epochs, how="cross")
+    loss = level + runs.seed + 400 / runs.epoch**2
+    return runs.assign(train_loss=loss, valid_loss=loss + 5)
 
 
-HISTORIES = {
-    "slides": {m: [history(100, 100 + seed) for seed in range(3)] for m in MODELS},
-    "converged": {m: [history(40, 98 + seed) for seed in range(3)] for m in MODELS},
-}
-BOTH = {"slides": VALUES, "converged": {c: (0.9 * g, 0.9 * t) for c, (g, t) in VALUES.items()}}
-CLAIMS = {"slides": SLIDES}
-PROBABILITIES = (0.001, 0.01, 0.5, 0.99, 0.999)
-QUANTILES = {
-    recipe: {
-        "gauss": [{p: width * stats.norm.ppf(p) for p in PROBABILITIES} for width in (0.9, 1.1)],
-        "t": [{p: stats.t.ppf(p, 21) for p in PROBABILITIES} for _ in range(2)],
-    }
-    for recipe in ("slides", "converged")
-}
+HISTORIES = pd.concat([history("slides", 100, 100), history("converged", 40, 98)])
+PROBABILITIES = pd.DataFrame({"part": ["0.001", "0.01", "0.5", "0.99", "0.999"]})
+LATENT = RUNS[RUNS.seed < 2].merge(PROBABILITIES, how="cross").assign(what="quantiles")
+LATENT["value"] = np.where(
+    LATENT.model == "t",
+    stats.t.ppf(LATENT.part.astype(float), 21),
+    (0.9 + 0.2 * LATENT.seed) * stats.norm.ppf(LATENT.part.astype(float)),
+)
 
 DRAW = {
     "density": lambda: figures.density(21.0),
     "density of df infinity": lambda: figures.density(float("inf")),
     "training": lambda: figures.training(HISTORIES),
-    "training of one epoch": lambda: figures.training(
-        {"converged": {m: [history(1, 100)] for m in MODELS}}
-    ),
-    "tails": lambda: figures.tails(QUANTILES, 21.0),
-    "comparison": lambda: comparison(BOTH, CLAIMS),
-    "comparison of one seed": lambda: comparison({"slides": ONE_SEED}, {}),
-    "reconstructions": lambda: galleries.reconstructions(IMAGES, PREDICTIONS),
-    "missing pixels": lambda: galleries.missing_pixels(IMAGES, MISSING, PREDICTIONS),
+    "training of one epoch": lambda: figures.training(history("converged", 1, 100)),
+    "tails": lambda: figures.tails(LATENT, 21.0),
+    "comparison": lambda: comparison(SCORES, "slides"),
+    "comparison of one seed": lambda: comparison(ONE_SEED, None),
+    "reconstructions": lambda: galleries.examples(EXAMPLES)["reconstructions"],
+    "missing pixels": lambda: galleries.examples(EXAMPLES)["missing_random"],
     "samples": lambda: galleries.samples(SHEETS, 21.0),
 }
 
@@ -111,13 +109,13 @@ def test_the_training_axis_shows_the_end_and_not_the_first_epochs():
         assert ax.get_title() == f"recipe {recipe}, training images"
         assert ax.get_xlim() == (0, n_epochs)
         means = [line for line in ax.get_lines() if line.get_linewidth() > 1]
-        expected = HISTORIES[recipe]["gauss"][1]["train_loss"]
-        np.testing.assert_allclose(means[0].get_ydata(), expected)
+        runs = HISTORIES.query(f"recipe == '{recipe}' and model == 'gauss' and seed == 1")
+        np.testing.assert_allclose(means[0].get_ydata(), runs.train_loss)
 
 
 def test_codes_that_are_spread_as_the_prior_lie_on_the_diagonal():
     """The t's are its prior's own; the mean of the Gaussian's is, of 0.9 and 1.1 times it."""
-    for ax in figures.tails(QUANTILES, 21.0).axes:
+    for ax in figures.tails(LATENT, 21.0).axes:
         for line in ax.get_lines():
             if line.get_linewidth() > 1:
                 np.testing.assert_allclose(line.get_xdata(), line.get_ydata(), atol=1e-12)
@@ -142,57 +140,66 @@ def points(axes, marker, colour=None):
     ]
 
 
+def error(cell, score):
+    return score if cell.metric == "mse" else 1 - score
+
+
 def test_the_comparison_draws_every_value_once_and_every_claim():
-    figure = comparison(BOTH, CLAIMS)
-    panels, changes = figure.axes[:4], figure.axes[4:]
-    for index, model in enumerate(MODELS):
-        expected = [x for values in BOTH.values() for pair in values.values() for x in pair[index]]
+    figure = comparison(SCORES, "slides")
+    changes, panels = figure.axes[:2], figure.axes[2:]
+    for model in MODELS:
+        expected = SCORES.value[SCORES.model == model]
         assert sorted(points(panels, MARKERS[model], COLOURS[model])) == sorted(expected)
     claims = [x for slides in SLIDES.values() for x in slides.values()]
     assert sorted(points(panels, "D")) == sorted(claims)
-    expected = [
-        100 * (s["t"] / s["gauss"] - 1)
-        if c.metric == "mse"
-        else 100 * ((1 - s["t"]) / (1 - s["gauss"]) - 1)
-        for c, s in SLIDES.items()
-    ]
-    np.testing.assert_allclose(points(changes[:1], "D"), expected, rtol=1e-12)
+    expected = [100 * (error(c, s["t"]) / error(c, s["gauss"]) - 1) for c, s in SLIDES.items()]
+    np.testing.assert_allclose(sorted(points(changes[:1], "D")), sorted(expected), rtol=1e-12)
     assert not points(changes[1:], "D"), "the slides stand beside their own recipe alone"
 
 
-def test_the_rows_of_a_panel_name_output_and_recipe():
-    labels = [label.get_text() for label in comparison(BOTH, CLAIMS).axes[0].get_yticklabels()]
+def test_rows_name_what_they_show_and_the_imputation_comes_first():
+    changes, _, panel, *_ = comparison(SCORES, "slides").axes
+    labels = [label.get_text() for label in panel.get_yticklabels()]
     assert labels == [
-        f"{output}\n{recipe}"
-        for output in ("prediction", "imputation")
+        f"{output},\n{recipe}"
+        for output in ("imputation", "prediction")
         for recipe in ("slides", "converged")
     ]
+    labels = [label.get_text() for label in changes.get_yticklabels()]
+    assert labels[:2] == ["imputation,\nMSE, random", "imputation,\nMSE, square"]
+    assert len(set(labels)) == len(SLIDES)
 
 
 def test_changes_are_relative_to_the_mean_error_of_gauss():
-    for ax, values in zip(comparison(BOTH, {}).axes[4:], BOTH.values(), strict=True):
+    for ax, recipe in zip(comparison(SCORES, None).axes, ("slides", "converged"), strict=False):
         dots = [line.get_xdata() for line in ax.get_lines() if line.get_marker() == MARKERS["t"]]
-        for (cell, (gauss, t)), found in zip(values.items(), dots, strict=True):
-            errors = (gauss, t) if cell.metric == "mse" else (1 - gauss, 1 - t)
-            np.testing.assert_allclose(
-                found, 100 * (errors[1] - errors[0]) / errors[0].mean(), rtol=1e-12
-            )
+        expected = []
+        for cell in sorted(SLIDES, key=lambda cell: (cell.output, cell.metric, cell.mechanism)):
+            names = dict(zip(Cell._fields, cell, strict=True), recipe=recipe)
+            rows = SCORES[(SCORES[list(names)] == list(names.values())).all(axis=1)]
+            gauss, t = (error(cell, rows.value[rows.model == model].to_numpy()) for model in MODELS)
+            expected.append(100 * (t - gauss) / gauss.mean())
+        np.testing.assert_allclose(dots[: len(expected)], expected, rtol=1e-12)
 
 
 def test_without_slides_there_is_no_diamond_and_with_one_seed_no_bar():
-    for ax in comparison({"slides": ONE_SEED}, {}).axes:
+    for ax in comparison(ONE_SEED, None).axes:
         assert not [line for line in ax.get_lines() if line.get_marker() in ("D", "|")]
+
+
+@pytest.fixture(scope="module")
+def picture():
+    return pixels(galleries.examples(EXAMPLES)["missing_random"])
 
 
 @pytest.mark.parametrize(
     ("row", "top"), [(0, 10), (1, 126), (2, 264), (3, 380), (4, 518), (5, 634)]
 )
-def test_tiles_are_drawn_pixel_by_pixel(row, top):
+def test_tiles_are_drawn_pixel_by_pixel(picture, row, top):
     """Each pixel of a tile is 4 x 4 equal pixels of the figure; the first tile of each row."""
     imputed = {m: np.where(MISSING > 0, PREDICTIONS[m], IMAGES) for m in MODELS}
     gauss, t = ([PREDICTIONS[m], imputed[m]] for m in MODELS)
     shown = [IMAGES, IMAGES, *gauss, *t][row][0]
-    picture = pixels(galleries.missing_pixels(IMAGES, MISSING, PREDICTIONS))
     blocks = picture[top + 4 : top + 116, 154:266].reshape(28, 4, 28, 4, 3)
     assert (blocks == blocks[:, :1, :, :1]).all()
     tile = blocks[:, 0, :, 0]

@@ -2,6 +2,7 @@
 
 import re
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -56,7 +57,7 @@ def test_other_columns_share_one_rule(tmp_path):
         (2, "vae,0,x,1", "line 3: model 'vae' must be one of gauss, t"),
         (2, "gauss,0,x,1", "line 3: a second row for model 'gauss', seed '0'"),
         (2, "t,0,x", "line 3 does not have one value per column"),
-        (0, "model,seed,note,valeu", "its columns are model, seed, note, valeu; they must be"),
+        (0, "model,seed,note,valeu", "line 1: no column value"),
         (0, "model,seed,value,note,more", "does not have one value per column"),
     ],
 )
@@ -67,6 +68,20 @@ def test_what_is_wrong_is_said_with_file_line_and_rule(tmp_path, line, row, mess
         read(path, COLUMNS, key=("model", "seed"))
     assert message in str(error.value)
     assert "\n" not in str(error.value)
+
+
+def test_an_unknown_column_is_refused(tmp_path):
+    path = write(tmp_path / "a.csv", ["seed,more", "0,1"])
+    with pytest.raises(InputError, match="line 1: unknown column more"):
+        read(path, {"seed": Column(int)})
+
+
+def test_numbers_may_be_infinite_where_it_is_said(tmp_path):
+    path = write(tmp_path / "a.csv", ["df", "3", "inf", '""'])
+    frame = read(path, {"df": Column(float, low=0, empty=True, infinite=True)})
+    np.testing.assert_array_equal(frame["df"], [3, np.inf, np.nan])
+    with pytest.raises(InputError, match="df 'inf' must be a finite number, or empty; do it"):
+        read(path, {"df": Column(float, empty=True)}, remedy="do it again")
 
 
 @pytest.mark.parametrize("lines", [None, [], ["model,seed,note,value"]])

@@ -1,5 +1,6 @@
+"""The sweep's page: which comparisons it makes, and what it makes of them."""
+
 import re
-from dataclasses import replace
 from itertools import product
 from math import inf
 
@@ -10,315 +11,311 @@ from PIL import Image
 from scipy import stats
 
 from stages import sweep as stage
+from study.report.experiments import METRICS, label, prior_quantile, read_sweep
 from study.report.figures.style import to_png
-from study.report.figures.sweep import curve, draw, tails
-from study.report.sweep_page import CAPTIONS, equivalent_weight, findings, render, tail_reach
+from study.report.figures.sweep import curve, draw
+from study.report.formats import NONE
+from study.report.pages.sweep import compared, equivalent_weight, findings, looks, page
+from study.report.render import render
+from study.report.verdicts import BETTER, SAME, UNKNOWN, WORSE
 from study.slides import SLIDES, Cell
-from study.trials.sweep import (
-    METRICS,
-    Experiment,
-    Run,
-    Sweep,
-    SweepParams,
-    load_plan,
-    prior_quantile,
-    save_runs,
-)
+from study.trials.sweep import Run, SweepParams, load_plan, save_runs
+from vaefill.errors import InputError
 
 PARAMS = SweepParams(
-    dataset="mnist",
-    df=21,
-    joint="product",
-    kl="monte_carlo",
-    likelihood="bernoulli",
-    kl_weight=1.0,
-    seeds=[0, 1, 2, 3],
-)
+    dataset="mnist", df=21, joint="product", kl="monte_carlo", likelihood="bernoulli",
+    kl_weight=1.0, seeds=[0, 1, 2, 3],
+)  # fmt: skip
 TRACKED = load_plan(ROOT / "sweep.yaml", PARAMS)
-GAUSS, T = TRACKED.defaults.gaussian, TRACKED.defaults
-VARIANTS = [
-    T._replace(df=df, **{field: value})
-    for field, value in (("kl", "quadrature"), ("joint", "multivariate"))
-    for df in (5.0, 21.0)
-]
+T = TRACKED.defaults
+GAUSS = T.gaussian
+MORE = product([T._replace(kl="quadrature"), T._replace(joint="multivariate")], (5.0, 21.0))
+VARIANTS = [e._replace(df=df) for e, df in MORE]
 PLAN = TRACKED._replace(experiments=tuple(dict.fromkeys([*TRACKED.experiments, *VARIANTS])))
-LEVELS = {"mse": 0.02, "ssim_global": 0.8, "ssim": 0.7}
+# 5 df and the control, 2 df each by quadrature and multivariate, one other likelihood.
+N_LOOKS = 3 * (5 + 1 + 2 + 2 + 1)
+LEVELS = {"elbo": -100.0, "log_likelihood": -97.0, "kl_nats": 24.0, "active": 9, "dead_units": 30}
+SHARES = {"mse": 0.02, "ssim_global": 0.8}
 PROBABILITIES = (0.001, 0.05, 0.5, 0.95, 0.999)
-
 # Per seed, common to all experiments; and what is each experiment's own, of mean 0 over seeds.
 SEED = np.array([0.0, 2.0, -1.0, 0.5])
 OWN = np.array([0.1, -0.1, 0.1, -0.1])
+IMPUTED, SQUARE = "mse/random/imputation", "mse/square/imputation"
 
 
-def sweep_of(effect=lambda experiment, metric: 0.0, own=1.0, n_seeds=4, plan=PLAN):
-    """A sweep in which `effect` is added in nats to bounds, and to errors as a share."""
-    runs = {}
-    for experiment, seed in product(plan.experiments, range(n_seeds)):
-        noise = 0.0 if experiment == GAUSS else own * OWN[seed]
-        values = {
-            name: level + SEED[seed] + noise + effect(experiment, name)
-            for name, level in (("elbo", -100.0), ("log_likelihood", -97.0))
+def values_of(experiment, seed, effect=lambda *_: 0.0, own=1.0):
+    """Numbers of a run; `effect` is added in nats to bounds, and to errors as a share."""
+    noise = 0.0 if experiment == GAUSS else own * OWN[seed]
+    values = {f"kl/{coordinate}": 3.0 - coordinate + 0.1 * seed for coordinate in range(3)}
+    for name in METRICS:
+        change, level = effect(experiment, name), SHARES.get(name.partition("/")[0])
+        if level:
+            values[name] = level * (1 + 0.02 * SEED[seed] + 0.01 * noise + change)
+        else:
+            shared = SEED[seed] + noise if LEVELS[name] < 0 else 0.0
+            values[name] = LEVELS[name] + shared + change
+    df = inf if experiment.df is None else experiment.df
+    quantiles = zip(PROBABILITIES, 0.5 * stats.t.ppf(PROBABILITIES, df), strict=True)
+    return values | {f"quantile/{p:g}": quantile for p, quantile in quantiles}
+
+
+@pytest.fixture
+def sweep_of(tmp_path):
+    """Make a sweep of synthetic runs, but for those to `drop`; the rest is for `values_of`."""
+
+    def make(*effect, seeds=range(4), drop=lambda *_: False, plan=PLAN, **own):
+        runs = {
+            Run("mnist", plan.recipe, e, seed): values_of(e, seed, *effect, **own)
+            for e, seed in product(plan.experiments, seeds)
+            if not drop(e, seed)
         }
-        values |= {"reconstruction": -77.0, "kl_nats": 24.0, "ess": 20.0}
-        values |= {"active": 9.0, "dead_units": 30.0}
-        for metric, mechanism, output in product(
-            METRICS, ("random", "square"), ("prediction", "imputation")
-        ):
-            name = f"{metric}/{mechanism}/{output}"
-            share = 0.02 * SEED[seed] + 0.01 * noise + effect(experiment, name)
-            values[name] = LEVELS[metric] * (1 + share)
-        values |= {f"kl/{coordinate}": 3.0 - coordinate + 0.1 * seed for coordinate in range(3)}
-        quantiles = 0.5 * prior_quantile(experiment, PROBABILITIES)
-        values |= {f"quantile/{p:g}": q for p, q in zip(PROBABILITIES, quantiles, strict=True)}
-        runs[experiment, seed] = values
-    return Sweep("mnist", plan, tuple(range(n_seeds)), runs)
+        save_runs(tmp_path / "sweep.csv", runs)
+        return read_sweep(tmp_path / "sweep.csv", plan, dataset="mnist", seeds=list(seeds))
+
+    return make
 
 
-def without(sweep, drop):
-    return replace(sweep, runs={key: v for key, v in sweep.runs.items() if not drop(*key)})
+def planted(where, metric, size):
+    return lambda e, name: size * (e == where and name == metric)
 
 
-def about(topic, sentences):
-    (found,) = (sentence for sentence in sentences if sentence.startswith(f"**{topic}"))
-    return found
+def directions(sweep):
+    found = looks(compared(sweep))
+    found = found[found["verdict"].isin([BETTER, WORSE])]
+    return set(found[["topic", "place", "metric", "verdict"]].itertuples(index=False, name=None))
 
 
-def test_no_effect_no_direction():
-    text = " ".join(findings(sweep_of()))
-    assert "better" not in text
-    assert "worse" not in text
-    assert "no difference found at df = 3, df = 5, df = 10, df = 21, df = 50" in text
-    assert "27 intervals, of which 0 exclude 0" not in text
-    # 5 df and the control, 2 df each by quadrature and multivariate, one other likelihood.
-    assert f"{(5 + 1 + 2 + 2 + 1) * 3} intervals, of which 0 exclude 0" in text
+def text_of(sweep, figures=("curve", "differences"), slides=True):
+    text = render("sweep.md.j2", page(sweep, figures, slides=slides))
+    assert "nan" not in text
+    assert sorted(re.findall(r"sweep/(\w+)\.png", text)) == sorted(figures)
+    return text
 
 
-def test_planted_effects_are_found_where_they_are_and_nowhere_else():
-    def effect(experiment, metric):
-        if experiment == T._replace(df=5.0):
-            return {"elbo": -2.0, "mse/square/imputation": -0.05}.get(metric, 0.0)
-        return 0.0
-
-    sentences = findings(sweep_of(effect))
-    elbo = about("Test ELBO", sentences)
-    low, high = stats.t.interval(0.95, 3, loc=-2, scale=stats.sem(OWN))
-    size = f"(−2.00 [{low:.2f}, {high:.2f}] nats)".replace("-", "−")
-    assert f"worse at df = 5 {size}; no difference found at df = 3, df = 10" in elbo
-    assert "better at df = 5 (−" in about("Imputation MSE of a square", sentences)
-    assert "better" not in about("Imputation MSE of random pixels", sentences)
-    # The product at df = 5 is also what quadrature and the multivariate t are held to.
-    assert "better: test ELBO at df = 5 (+2.00" in about("KL by quadrature", sentences)
-    assert "better: test ELBO at df = 5 (+2.00" in about("Multivariate", sentences)
-    assert "33 intervals, of which 6 exclude 0" in sentences[-1]
+def test_no_effect_no_direction(sweep_of):
+    sweep = sweep_of()
+    assert set(looks(compared(sweep))["verdict"]) == {SAME}
+    assert (findings(sweep)[[BETTER, WORSE]] == NONE).all(axis=None)
+    found = page(sweep, (), slides=True)
+    assert (found["told"], found["excluding"], found["identical"]) == (N_LOOKS, 0, False)
+    assert page(sweep_of(own=0.0), (), slides=True)["identical"]
 
 
 @pytest.mark.parametrize(
-    ("field", "value", "topic"),
+    ("where", "metric", "size", "expected"),
     [
-        ("kl", "quadrature", "KL by quadrature against Monte Carlo KL"),
-        ("joint", "multivariate", "Multivariate against product"),
-        ("likelihood", "continuous_bernoulli", "Likelihood continuous Bernoulli"),
+        # The product at df = 5 is also what quadrature and the multivariate t are held to.
+        (T._replace(df=5.0), "elbo", -2, {
+            ("curve", "df = 5", WORSE), ("kl", "df = 5", BETTER), ("joint", "df = 5", BETTER),
+        }),
+        (T._replace(df=50.0), SQUARE, -0.05, {("curve", "df = 50", BETTER)}),
+        (T._replace(df=inf), IMPUTED, 0.03, {("control", "df = ∞", WORSE)}),
+        (T._replace(kl="quadrature"), "elbo", 3, {("kl", "df = 21", BETTER)}),
+        (T._replace(joint="multivariate"), SQUARE, 0.05, {("joint", "df = 21", WORSE)}),
+        (T._replace(likelihood="continuous_bernoulli"), "log_likelihood", 3,
+         {("likelihood", "continuous Bernoulli, df = 21", BETTER)}),
+        (T._replace(likelihood="continuous_bernoulli"), "elbo", 3, set()),
+    ],
+)  # fmt: skip
+def test_planted_effects_are_found_where_they_are_alone(sweep_of, where, metric, size, expected):
+    found = directions(sweep_of(planted(where, metric, size)))
+    assert found == {(topic, at, metric, word) for topic, at, word in expected}
+
+
+def test_sizes_are_those_of_the_paired_t_test(sweep_of):
+    found = page(sweep_of(planted(T._replace(df=5.0), "elbo", -2)), (), slides=True)
+    low, high = stats.t.interval(0.95, 3, loc=-2, scale=stats.sem(OWN))
+    size = f"−2.00 [{low:.2f}, {high:.2f}]".replace("-", "−")
+    assert found["findings"][WORSE][0] == f"df = 5 ({size} nats)"
+    assert found["differences"]["curve"]["test ELBO"][1] == f"**{size}**"
+    assert (found["told"], found["excluding"]) == (N_LOOKS, 3)
+
+
+@pytest.mark.parametrize(
+    ("metric", "size", "first"),
+    [
+        ("elbo", -2, "the test ELBO is worse than the Gaussian's at df = 3, and"),
+        ("elbo", 2, "better than the Gaussian at some df and worse at none"),
+        (IMPUTED, 0.05, "worse than the Gaussian at some df and better at none"),
+        (IMPUTED, 0, "At no finite df"),
     ],
 )
-def test_each_variant_has_its_own_sentence(field, value, topic):
-    changed = T._replace(**{field: value})
-
-    def effect(experiment, metric):
-        return 3.0 if experiment == changed and "elbo log_likelihood".count(metric) else 0.0
-
-    sentences = findings(sweep_of(effect))
-    bound = "log-likelihood" if field == "likelihood" else "ELBO"
-    assert f"better: test {bound} at df = 21 (+3.00" in about(topic, sentences)
-    assert " ".join(sentences).count("better") == 1
+def test_the_page_begins_with_the_answer(sweep_of, metric, size, first):
+    assert first in text_of(sweep_of(planted(T._replace(df=3.0), metric, size))).splitlines()[2]
 
 
-def test_the_control_is_judged():
-    assert "no difference found" in about("Control", findings(sweep_of()))
-    exact = about("Control", findings(sweep_of(own=0.0)))
-    assert "the very same numbers" in exact
-
-    def effect(experiment, metric):
-        return 0.03 if experiment.df == inf and metric == "mse/random/imputation" else 0.0
-
-    off = about("Control", findings(sweep_of(effect)))
-    assert "worse: imputation MSE of random pixels" in off
-    assert "or chance, makes differences" in off
-
-
-def test_seeds_change_every_sentence():
+def test_seeds_change_every_verdict(sweep_of):
     # Seeds 0 and 1 see an effect, the others its opposite.
-    def elbo_of(*seeds):
+    def verdict(seeds):
         sweep = sweep_of()
-        for (experiment, seed), values in sweep.runs.items():
-            if experiment == T._replace(df=3.0):
-                values["elbo"] += 5.0 if seed < 2 else -5.0
-        kept = without(sweep, lambda _, seed: seed not in seeds)
-        return about("Test ELBO", findings(replace(kept, seeds=seeds)))
+        runs = sweep.runs[sweep.runs["seed"].isin(seeds)].copy()
+        at = (runs["experiment"] == "t, df = 3") & (runs["metric"] == "elbo")
+        runs.loc[at, "value"] += np.where(runs["seed"] < 2, 5, -5)[at]
+        return directions(sweep._replace(seeds=seeds, runs=runs))
 
-    assert "better at df = 3" in elbo_of(0, 1)
-    assert "worse at df = 3" in elbo_of(2, 3)
-    assert "no difference found at df = 3" in elbo_of(0, 1, 2, 3)
-
-
-def test_one_seed_tells_nothing_and_says_why():
-    sweep = sweep_of(n_seeds=1)
-    sentences = findings(sweep)
-    assert "cannot be told at df = 3, df = 5" in about("Test ELBO", sentences)
-    assert "One seed gives no interval" in sentences[-1]
-    page = render(sweep, {}, slides=True)
-    assert "±" not in page
-    assert "nan" not in page
+    assert verdict((0, 1)) == {("curve", "df = 3", "elbo", BETTER)}
+    assert verdict((2, 3)) == {("curve", "df = 3", "elbo", WORSE)}
+    assert verdict((0, 1, 2, 3)) == set()
 
 
-def test_missing_runs_are_named_and_comparisons_use_common_seeds():
+def test_one_seed_tells_nothing_and_says_why(sweep_of):
+    sweep = sweep_of(seeds=[0])
+    table = findings(sweep, slides=False)
+    assert (table[[BETTER, WORSE, SAME]] == NONE).all(axis=None)
+    assert "df = 3; df = 5; df = 10" in table[UNKNOWN][0]
+    assert "One seed gives no interval" in text_of(sweep)
+    assert "±" not in text_of(sweep)
+
+
+def test_missing_runs_are_named_and_comparisons_use_common_seeds(sweep_of):
     low = T._replace(df=3.0)
     gone = {(low, 1), (low, 2), (low, 3), (GAUSS, 3)}
-    sweep = without(sweep_of(), lambda *run: run in gone)
-    elbo = about("Test ELBO", findings(sweep))
-    assert "cannot be told at df = 3 with seed 0 only" in elbo
-    assert "df = 5 with seeds 0, 1, 2 only" in elbo
-    page = render(sweep, {}, slides=True)
-    assert "- Gaussian: seed 3 (`gauss-s3`)" in page
-    assert "- t, df = 3: seeds 1, 2, 3 (`t-df3-s1`, `t-df3-s2`, `t-df3-s3`)" in page
-    assert "dvc queue logs" in page
-    assert "None: every experiment" in render(sweep_of(), {}, slides=True)
+    sweep = sweep_of(drop=lambda *run: run in gone)
+    elbo = findings(sweep).iloc[0]
+    assert elbo[UNKNOWN] == "df = 3 with seed 0 only"
+    assert elbo[SAME].startswith("df = 5 with seeds 0, 1, 2 only; df = 10 with seeds 0, 1, 2 only")
+    assert page(sweep, (), slides=True)["missing"] == [
+        {"name": "Gaussian", "seeds": [3], "runs": ["gauss-s3"]},
+        {"name": "t, df = 3", "seeds": [1, 2, 3], "runs": ["t-df3-s1", "t-df3-s2", "t-df3-s3"]},
+    ]
+    assert "- t, df = 3: seeds 1, 2, 3 (`t-df3-s1`, `t-df3-s2`, `t-df3-s3`)" in text_of(sweep)
 
 
 @pytest.mark.parametrize(
-    "drop",
+    ("plan", "drop"),
     [
-        lambda experiment, seed: experiment.model == "gauss",
-        lambda experiment, seed: experiment == GAUSS,
-        lambda experiment, seed: experiment.model == "t",
-        lambda experiment, seed: experiment.df != inf,
-        lambda experiment, seed: seed % 2 == (experiment.model == "t"),
-        lambda experiment, seed: seed > 0,
+        (PLAN, lambda experiment, seed: experiment.model == "gauss"),
+        (PLAN, lambda experiment, seed: experiment == GAUSS),
+        (PLAN, lambda experiment, seed: experiment.model == "t"),
+        (PLAN, lambda experiment, seed: experiment.df != inf),
+        (PLAN, lambda experiment, seed: seed % 2 == (experiment.model == "t")),
+        (PLAN, lambda experiment, seed: seed > 0),
+        (PLAN._replace(experiments=(GAUSS, T._replace(kl="quadrature"))), lambda *_: False),
+        (PLAN._replace(experiments=(T,)), lambda *_: False),
     ],
-    ids=["no gaussian", "no baseline", "no t", "control alone", "no common seed", "one seed"],
 )
-def test_whatever_is_missing_the_page_comes_out(drop):
-    sweep = without(sweep_of(), drop)
-    figures = draw(sweep, slides=True)
-    page = render(sweep, figures, slides=True)
-    assert "nan" not in page
-    assert set(re.findall(r"sweep/(\w+)\.png", page)) == set(figures)
+def test_whatever_is_missing_the_page_comes_out(sweep_of, plan, drop):
+    sweep = sweep_of(plan=plan, drop=drop)
+    complete = "None: every experiment of the plan" in text_of(sweep, draw(sweep, slides=True))
+    assert complete == (plan != PLAN)
 
 
-def test_without_a_result_the_page_says_how_to_run():
-    empty = replace(sweep_of(), runs={}, dataset="digits")
-    assert draw(empty, slides=False) == {}
-    page = render(empty, {}, slides=False)
-    assert "No experiment of the plan has a result on `digits`" in page
-    assert "make sweep" in page
-
-
-# The KL weight
+RISING = [0.25, 0.5, 1.0], [-0.15, -0.1, 0.0]
+TWICE = [0.2, 0.4, 0.6, 1.0], [0.0, -0.2, -0.1, 0.0]
 
 
 @pytest.mark.parametrize(
-    ("claim", "weight"),
-    [(-0.05, 0.75), (-0.1, 0.5), (-0.15, 0.25), (0.0, 1.0), (-0.16, None), (0.01, None)],
-)
-def test_equivalent_weight_by_hand(claim, weight):
-    assert equivalent_weight([0.25, 0.5, 1.0], [-0.15, -0.1, 0.0], claim, 1.0) == (
-        None if weight is None else pytest.approx(weight)
-    )
+    ("tried", "claim", "start", "weight"),
+    [
+        (RISING, -0.05, 1, 0.75), (RISING, -0.1, 1, 0.5), (RISING, -0.15, 1, 0.25),
+        (RISING, 0, 1, 1), (RISING, -0.16, 1, np.nan), (RISING, 0.01, 1, np.nan),
+        (TWICE, -0.1, 1, 0.6), (TWICE, -0.1, 0.2, 0.3),
+    ],
+)  # fmt: skip
+def test_equivalent_weight_by_hand(tried, claim, start, weight):
+    assert equivalent_weight(*tried, claim, start) == pytest.approx(weight, nan_ok=True)
 
 
-def test_of_several_equivalent_weights_the_nearest_to_the_usual_counts():
-    weights, changes = [0.2, 0.4, 0.6, 1.0], [0.0, -0.2, -0.1, 0.0]
-    assert equivalent_weight(weights, changes, -0.1, 1.0) == pytest.approx(0.6)
-    assert equivalent_weight(weights, changes, -0.1, 0.2) == pytest.approx(0.3)
+def test_the_weight_that_does_what_the_slides_claim(sweep_of):
+    # A straight line through the baseline that reaches the claim at 0.6, of one cell alone.
+    claims = SLIDES[Cell("random", "imputation", "mse")]
+    target = claims["t"] / claims["gauss"] - 1
 
+    def effect(e, metric):
+        return (1 - e.kl_weight) / 0.4 * target if (e.model, metric) == ("gauss", IMPUTED) else 0.0
 
-def claim(mechanism, output):
-    models = SLIDES[Cell(mechanism, output, "mse")]
-    return models["t"] / models["gauss"] - 1
-
-
-def test_the_weight_that_does_what_the_slides_claim():
-    # A straight line through the baseline that reaches the claim at 0.6 for one cell, and
-    # never for the others.
-    target = claim("random", "imputation")
-
-    def effect(experiment, metric):
-        share = (1 - experiment.kl_weight) / 0.4 * target if experiment.model == "gauss" else 0.0
-        return share if metric == "mse/random/imputation" else 0.0
-
-    sentence = about("KL weight", findings(sweep_of(effect, own=0.0)))
-    named = f"{100 * target:+.1f}".replace("-", "−")
-    assert f"at β = 0.60 for imputation MSE of random pixels ({named} %)" in sentence
-    assert "None of the β tried gives it for prediction MSE of random pixels" in sentence
-    assert "imputation MSE of a square (slides −9.0 %, here 0.0 %" in sentence
+    sweep = sweep_of(effect, own=0.0)
+    last = findings(sweep).iloc[-1]
+    assert last[BETTER].endswith("imputation MSE of random pixels at β = 0.60")
+    assert last[SAME].count("MSE") == 3
+    assert f"| {100 * target:.1f} % |".replace("-", "−") in re.sub(" +", " ", text_of(sweep))
     # Beside other data the slides' claims mean nothing.
-    others = findings(sweep_of(effect), slides=False)
-    assert not any(sentence.startswith("**KL weight") for sentence in others)
+    assert len(findings(sweep, slides=False)) == len(findings(sweep)) - 1
+    assert "slides" not in text_of(sweep, slides=False)
 
 
-# Tails
+def test_tails_reach_half_as_far_as_those_of_the_prior(sweep_of):
+    np.testing.assert_array_equal(prior_quantile(3, PROBABILITIES), stats.t.ppf(PROBABILITIES, 3))
+    for df in (np.nan, inf):
+        np.testing.assert_allclose(prior_quantile(df, 0.001), stats.norm.ppf(0.001), rtol=1e-12)
+    table = page(sweep_of(), (), slides=True)["latent"].set_index("")
+    assert set(table["share of the prior's"]) == {"50 %"}
+    far = [stats.norm.ppf(0.999), stats.t.ppf(0.999, 3)]
+    assert table["prior at 0.1 %"].tolist()[:2] == [f"{reach:.2f}" for reach in far]
 
 
-@pytest.mark.parametrize("experiment", [GAUSS, T._replace(df=3.0)], ids=["gauss", "t"])
-def test_tail_reach_is_half_the_distance_between_the_outermost_quantiles(experiment):
-    probability, prior, reach = tail_reach(sweep_of(), experiment)
-    assert probability == 0.001
-    df = inf if experiment.df is None else experiment.df
-    assert prior == pytest.approx(stats.t.ppf(0.999, df))
-    assert reach.mean == pytest.approx(prior / 2)
-    assert "50 % (t, df = 3)" in render(sweep_of(), {}, slides=True)
-
-
-# Figures and the stage
-
-
-def test_figures_have_captions_and_labels_and_the_same_bytes_twice():
-    figures = draw(sweep_of(), slides=True)
-    assert set(figures) == set(CAPTIONS)
-    for name, figure in figures.items():
-        assert all(ax.get_xlabel() for ax in figure.axes if ax.get_visible()), name
-    assert to_png(tails(sweep_of())) == to_png(tails(sweep_of()))
-
-
-def test_the_curve_shows_means_intervals_and_the_gaussian_band():
-    def effect(experiment, metric):
-        return -30 / experiment.df if metric == "elbo" and experiment.df else 0.0
-
-    ax = curve(sweep_of(effect)).axes[0]
+def test_the_curve_shows_means_intervals_and_the_gaussian_band(sweep_of):
+    sweep = sweep_of(lambda e, metric: -30 / e.df if metric == "elbo" and e.df else 0.0)
+    figure = curve(sweep.of("t"), sweep.of("gauss"))
+    ax = figure.axes[0]
     (line,) = (line for line in ax.get_lines() if len(line.get_xdata()) == 6)
-    np.testing.assert_allclose(
-        line.get_ydata(), -100 + SEED.mean() - 30 / np.array([3, 5, 10, 21, 50, inf])
-    )
+    means = -100 + SEED.mean() - 30 / np.array([3, 5, 10, 21, 50, inf])
+    np.testing.assert_allclose(line.get_ydata(), means, rtol=1e-5)
     assert [text.get_text() for text in ax.get_xticklabels()] == ["3", "5", "10", "21", "50", "∞"]
     (band,) = ax.patches
     low, high = stats.t.interval(0.95, 3, loc=-100 + SEED.mean(), scale=stats.sem(SEED))
-    assert band.get_y() == pytest.approx(low)
-    assert band.get_y() + band.get_height() == pytest.approx(high)
+    assert (band.get_y(), band.get_y() + band.get_height()) == pytest.approx((low, high))
+    assert to_png(figure) == to_png(curve(sweep.of("t"), sweep.of("gauss")))
 
 
-def test_stage_writes_the_page_and_the_figures_that_it_shows(tmp_path, monkeypatch):
+# The table and the stage
+
+
+def test_runs_of_other_data_plans_and_seeds_do_not_count(tmp_path):
+    path = tmp_path / "sweep.csv"
+    assert read_sweep(path, PLAN, dataset="mnist", seeds=[0]).runs.empty
+    save_runs(path, {})
+    assert read_sweep(path, PLAN, dataset="mnist", seeds=[0]).runs.empty
+    keys = [*product(["mnist"], [GAUSS, T, T._replace(df=4.0)], [0, 2]), ("digits", GAUSS, 1)]
+    save_runs(path, {Run(d, "converged", e, seed): values_of(e, seed) for d, e, seed in keys})
+    plan = PLAN._replace(experiments=(GAUSS, T))
+    found = read_sweep(path, plan, dataset="mnist", seeds=[0, 1]).runs
+    runs = found[["experiment", "seed"]].drop_duplicates()
+    assert runs.values.tolist() == [[label(GAUSS), 0], [label(T), 0]]
+    at = (found["experiment"] == label(T)) & (found["metric"] == "elbo")
+    assert found["value"][at].tolist() == [-100 + OWN[0]]
+    slower = plan._replace(recipe="fast")
+    assert read_sweep(path, slower, dataset="mnist", seeds=[0]).runs.empty
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "message"),
+    [
+        ("active,9", "active,nine", "line 2: value 'nine' must be a finite number"),
+        ("gauss,,", "vae,,", "line 2: model 'vae' must be one of gauss, t"),
+        ("gauss,,", "gauss,none,", "line 2: df 'none' must be a number from 0, or empty"),
+        ("active,9", "dead_units,9", "line 3: a second row for dataset 'mnist'"),
+        ("0.25,0,,active,9", "0.25,9,,active,9", "Gaussian, β = 0.25 with seed 0 has no active"),
+    ],
+)
+def test_a_broken_table_is_refused_in_one_line(sweep_of, tmp_path, before, after, message):
+    sweep_of()
+    path = tmp_path / "sweep.csv"
+    path.write_text(path.read_text().replace(before, after, 1))
+    with pytest.raises(InputError, match="`make sweep` makes it anew") as error:
+        read_sweep(path, PLAN, dataset="mnist", seeds=[0, 1, 2, 3])
+    assert f"{path}: {message}" in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_stage_writes_the_page_and_the_figures_that_it_shows(sweep_of, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    fields = PARAMS.model_dump()
-    (tmp_path / "params.yaml").write_text("\n".join(f"{k}: {v}" for k, v in fields.items()))
-    runs = {
-        Run("mnist", PLAN.recipe, Experiment(*experiment), seed): values
-        for (experiment, seed), values in sweep_of().runs.items()
-    }
-    save_runs("reports/sweep.csv", runs)
-    arguments = [
-        "--sweep", "reports/sweep.csv", "--plan", str(ROOT / "sweep.yaml"),
-        "--page", "reports/sweep.md", "--figures", "reports/sweep",
-    ]  # fmt: skip
+    sweep_of(plan=TRACKED)
+    fields = "\n".join(f"{key}: {value}" for key, value in PARAMS.model_dump().items())
+    (tmp_path / "params.yaml").write_text(fields)
+    plan = str(ROOT / "sweep.yaml")
+    arguments = f"--sweep sweep.csv --plan {plan} --page sweep.md --figures sweep".split()
     stage.main(arguments)
-    page = (tmp_path / "reports" / "sweep.md").read_text()
-    links = re.findall(r"!\[.*\]\((.*)\)", page)
-    assert len(links) == len(CAPTIONS)
+    text = (tmp_path / "sweep.md").read_text()
+    links = re.findall(r"!\[.*\]\((.*)\)", text)
+    assert len(links) == 5
     for link in links:
-        with Image.open(tmp_path / "reports" / link) as image:
+        with Image.open(tmp_path / link) as image:
             assert image.width >= 1000
-    assert str(tmp_path) not in page
+    assert str(tmp_path) not in text
 
-    (tmp_path / "params.yaml").write_text(
-        (tmp_path / "params.yaml").read_text().replace("mnist", "digits")
-    )
+    (tmp_path / "params.yaml").write_text(fields.replace("mnist", "digits"))
     stage.main(arguments)
-    assert "No experiment" in (tmp_path / "reports" / "sweep.md").read_text()
+    text = (tmp_path / "sweep.md").read_text()
+    assert "No experiment of the plan has a result on `digits`" in text
+    assert "|" not in text

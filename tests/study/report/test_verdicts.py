@@ -1,11 +1,22 @@
 """Differences over seeds, and the words for them."""
 
+import math
+
 import numpy as np
 import pandas as pd
 import pytest
 from scipy import stats
 
-from study.report.verdicts import BETTER, SAME, UNKNOWN, WORSE, compare, paired, verdict
+from study.report.verdicts import (
+    BETTER,
+    SAME,
+    UNKNOWN,
+    WORSE,
+    compare,
+    paired,
+    spread,
+    verdict,
+)
 
 GAUSS, T = np.array([3.0, 1.0, 2.0, 2.5]), np.array([2.0, 1.5, 1.0, 2.25])
 
@@ -29,10 +40,10 @@ def test_a_direction_only_where_the_interval_excludes_0(metric, low, high, word)
 def test_compare_is_the_paired_t_test():
     found = compare(GAUSS, T)
     reference = stats.ttest_rel(T, GAUSS).confidence_interval()
-    assert (found["low"], found["high"]) == pytest.approx(tuple(reference), rel=1e-5)
+    assert (found["low"], found["high"]) == pytest.approx(tuple(reference))
     own = stats.t.interval(0.95, 3, GAUSS.mean(), GAUSS.std(ddof=1) / 2)
-    assert found["reference_half"] == pytest.approx((own[1] - own[0]) / 2, rel=1e-5)
-    assert found["sd"] == pytest.approx(np.std(T - GAUSS, ddof=1), rel=1e-5)
+    assert found["reference_half"] == pytest.approx((own[1] - own[0]) / 2)
+    assert found["sd"] == pytest.approx(np.std(T - GAUSS, ddof=1))
     assert found["n"] == 4
 
 
@@ -71,3 +82,27 @@ def test_nothing_in_common_is_an_empty_frame():
     found = paired(scores(), ["metric"], sides=("gauss", "vae"))
     assert found.empty
     assert {"metric", "diff", "low", "high", "seeds"} <= set(found)
+
+
+def held(differences, claim):
+    found = compare(np.zeros(len(differences)), differences)
+    return spread([claim], [found["diff"]], [found["sd"]], [found["n"]])[:, 0]
+
+
+def test_the_chance_of_a_pair_has_a_closed_form_for_two_seeds():
+    """One degree of freedom is Cauchy's distribution: P(T > x) = 1/2 - atan(x) / pi."""
+    distance, chance = found = held([-1.0, 1.0], 3.0)
+    assert distance == pytest.approx(3 / math.sqrt(2))
+    x = 3 / math.sqrt(2) / math.sqrt(1.5)
+    assert chance == pytest.approx(0.5 - math.atan(x) / math.pi)
+    assert held([1.0, -1.0], -3.0) == pytest.approx(found)  # lower may be better
+    assert tuple(held([3.0, 3.0], 1.0)) == (math.inf, 1)
+    assert tuple(held([0.0, 0.0], -1.0)) == (math.inf, 0)
+
+
+def test_pairs_go_as_far_as_often_as_the_chance_says():
+    """Of differences that are normal, the chance of the next one is uniform."""
+    draws = np.random.default_rng(0).normal(7, 2, size=(1000, 6))
+    first, last = draws[:, :5], draws[:, 5]
+    chances = spread(last, first.mean(1), first.std(1, ddof=1), np.full(1000, 5))[1]
+    assert stats.kstest(chances, "uniform").pvalue > 0.01

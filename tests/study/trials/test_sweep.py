@@ -6,17 +6,13 @@ import numpy as np
 import pytest
 from conftest import ROOT
 from ruamel.yaml import YAML
-from scipy import stats
 
 from study.trials.sweep import (
     Experiment,
-    Plan,
     Run,
     SweepParams,
     load_plan,
     load_runs,
-    load_sweep,
-    prior_quantile,
     read_metrics,
     save_runs,
 )
@@ -191,36 +187,6 @@ def test_a_broken_table_is_refused_by_its_line(tmp_path):
 
 def test_no_table_yet_is_no_run(tmp_path):
     assert load_runs(tmp_path / "sweep.csv") == {}
-
-
-def test_runs_of_other_data_plans_and_seeds_do_not_count(tmp_path):
-    path = tmp_path / "sweep.csv"
-    other = T._replace(df=4.0)
-    save_runs(path, runs_of(GAUSS, T, other, seeds=(0, 2)) | runs_of(GAUSS, T, dataset="digits"))
-    plan = Plan("converged", T, (GAUSS, T))
-    sweep = load_sweep(path, plan, dataset="mnist", seeds=[0, 1])
-    assert set(sweep.runs) == {(GAUSS, 0), (T, 0)}
-    assert sweep.missing == {GAUSS: [1], T: [1]}
-    assert load_sweep(path, plan._replace(recipe="fast"), dataset="mnist", seeds=[0]).runs == {}
-
-
-def test_values_are_paired_by_the_seeds_that_both_have(tmp_path):
-    path = tmp_path / "sweep.csv"
-    save_runs(path, runs_of(GAUSS, seeds=(0, 2)) | runs_of(T, seeds=(2, 1)))
-    sweep = load_sweep(path, Plan("converged", T, (GAUSS, T)), dataset="mnist", seeds=[2, 1, 0])
-    assert sweep.values("elbo", GAUSS, T) == [[-102], [-102]]
-    assert sweep.values("elbo", T) == [[-102, -101]]
-    with pytest.raises(InputError, match="kl_nats"):
-        sweep.values("kl_nats", T)
-
-
-def test_quantiles_of_the_prior_are_those_of_scipy():
-    probabilities = [0.001, 0.3]
-    np.testing.assert_array_equal(prior_quantile(T, probabilities), stats.t.ppf(probabilities, 21))
-    normal = stats.norm.ppf(probabilities)
-    np.testing.assert_allclose(prior_quantile(GAUSS, probabilities), normal, rtol=1e-12)
-    endless = T._replace(df=np.inf)
-    np.testing.assert_allclose(prior_quantile(endless, probabilities), normal, rtol=1e-12)
 
 
 # The tool, with git and a stand-in for DVC

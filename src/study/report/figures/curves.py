@@ -1,20 +1,18 @@
 """The report's plots of numbers: arrays in, matplotlib figures out."""
 
-from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from scipy import stats
 
 from study.report.figures.style import COLOURS, GREY, LINES, MODELS, NAMES, df_label, style
 
 PARTS = {"train": "training", "valid": "validation"}
-
-Histories = Mapping[str, Sequence[Mapping[str, NDArray[np.float64]]]]
 
 
 @style()
@@ -40,74 +38,70 @@ def density(df: float) -> Figure:
 
 
 @style()
-def training(histories: Mapping[str, Histories]) -> Figure:
+def training(histories: pd.DataFrame) -> Figure:
     """Plot the loss per epoch of both models, on training and on validation images.
 
     Parameters
     ----------
-    histories : dict of str to dict of str to sequence of dict
-        Per training recipe, model and seed, arrays ``epoch``, ``train_loss`` and ``valid_loss``
-        [n_epochs], in nats per image. One row of panels per recipe. Thick lines are means over
-        seeds, thin ones the seeds. The axis, the same for all, starts below the lowest loss; the
-        first epochs leave it at the top.
+    histories : DataFrame
+        As from `study.report.runs.load_histories`. One row of panels per recipe. Thick lines are
+        means over seeds, thin ones the seeds. The axis, the same for all, starts below the lowest
+        loss; the first epochs leave it at the top.
     """
-    figure = Figure(figsize=(8, 0.6 + 2.8 * len(histories)), layout="constrained")
-    runs = [run for models in histories.values() for seeds in models.values() for run in seeds]
-    losses = [run[f"{part}_loss"] for run in runs for part in PARTS]
-    settled = [loss[min(max(2, loss.size // 50), loss.size - 1) :] for loss in losses]
-    low, high = min(map(np.min, settled)), max(map(np.max, settled))
-    panels = figure.subplots(len(histories), 2, sharey=True, squeeze=False)
-    for row, (recipe, models) in zip(panels, histories.items(), strict=True):
+    recipes = list(histories.recipe.unique())
+    figure = Figure(figsize=(8, 0.6 + 2.8 * len(recipes)), layout="constrained")
+    panels = figure.subplots(len(recipes), 2, sharey=True, squeeze=False)
+    for row, recipe in zip(panels, recipes, strict=True):
+        runs = histories[histories.recipe == recipe]
         for ax, part in zip(row, PARTS, strict=True):
-            _losses(ax, models, f"{part}_loss")
+            for model in MODELS:
+                own = runs[runs.model == model]
+                losses = own.pivot(index="epoch", columns="seed", values=f"{part}_loss")
+                _mean_of_lines(ax, losses.index, losses, model)
             ax.set(title=f"recipe {recipe}, {PARTS[part]} images", xlabel="epoch")
+            ax.set(xlim=(0, runs.epoch.max()))
+            ax.xaxis.set_major_locator(MaxNLocator(6, integer=True))
         row[0].set(ylabel="loss, nats per image")
-    margin = 0.04 * (high - low)
-    figure.axes[0].set(ylim=(low - margin, high + margin))
+    last = histories.groupby("recipe").epoch.transform("max")
+    settled = histories[histories.epoch > np.minimum(np.maximum(2, last // 50), last - 1)]
+    losses = settled[[f"{part}_loss" for part in PARTS]].to_numpy()
+    margin = 0.04 * (losses.max() - losses.min())
+    figure.axes[0].set(ylim=(losses.min() - margin, losses.max() + margin))
     figure.axes[1].legend(loc="upper right", handlelength=2.6)
     return figure
 
 
-def _losses(ax: Axes, models: Histories, column: str) -> None:
-    for model in MODELS:
-        epochs = models[model][0]["epoch"]
-        runs = np.stack([history[column] for history in models[model]])
-        _mean_of_lines(ax, epochs, runs, model)
-    ax.set(xlim=(0, epochs[-1]))
-    ax.xaxis.set_major_locator(MaxNLocator(6, integer=True))
-
-
-def _mean_of_lines(ax: Axes, x: ArrayLike, runs: NDArray[np.float64], model: str) -> None:
-    """Draw one thin line per seed, a row of `runs`, and a thick one for their mean."""
-    line: Any = {"color": COLOURS[model], "ls": LINES[model]}
-    ax.plot(x, runs.T, color=COLOURS[model], lw=0.5, alpha=0.3)
-    ax.plot(x, runs.mean(axis=0), **line, lw=1.6, label=NAMES[model])
-
-
 @style()
-def tails(
-    quantiles: Mapping[str, Mapping[str, Sequence[Mapping[float, float]]]], df: float
-) -> Figure:
+def tails(latent: pd.DataFrame, df: float) -> Figure:
     """Plot the quantiles of the codes of images against those of the prior.
 
     Parameters
     ----------
-    quantiles : dict of str to dict of str to sequence of dict
-        Per training recipe, model and seed, quantiles by probability: of all seeds the same
-        probabilities. One panel per recipe.
+    latent : DataFrame
+        As in `study.report.runs.Metrics`. One panel per recipe.
     df : float
         Degrees of freedom of the t prior.
     """
+    quantiles = latent[latent.what == "quantiles"]
+    recipes = list(quantiles.recipe.unique())
     figure = Figure(figsize=(8, 4.2), layout="constrained")
     priors = {"gauss": stats.norm(), "t": stats.t(df)}
-    panels = figure.subplots(1, len(quantiles), sharey=True, squeeze=False)[0]
-    for ax, (recipe, models) in zip(panels, quantiles.items(), strict=True):
+    panels = figure.subplots(1, len(recipes), sharey=True, squeeze=False)[0]
+    for ax, recipe in zip(panels, recipes, strict=True):
         for model in MODELS:
-            probabilities = sorted(models[model][0])
-            runs = np.array([[seed[p] for p in probabilities] for seed in models[model]])
-            _mean_of_lines(ax, priors[model].ppf(probabilities), runs, model)
+            own = quantiles[(quantiles.recipe == recipe) & (quantiles.model == model)]
+            own = own.assign(probability=own.part.astype(float))
+            runs = own.pivot(index="probability", columns="seed", values="value")
+            _mean_of_lines(ax, priors[model].ppf(runs.index), runs, model)
         ax.axline((0, 0), slope=1, color=GREY, lw=0.8)
         ax.set(title=f"recipe {recipe}", xlabel="quantile of the prior")
     panels[0].set(ylabel="quantile of the codes")
     panels[0].legend(loc="upper left", handlelength=2.6)
     return figure
+
+
+def _mean_of_lines(ax: Axes, x: ArrayLike, runs: pd.DataFrame, model: str) -> None:
+    """Draw one thin line per seed, a column of `runs`, and a thick one for their mean."""
+    line: Any = {"color": COLOURS[model], "ls": LINES[model]}
+    ax.plot(x, runs, color=COLOURS[model], lw=0.5, alpha=0.3)
+    ax.plot(x, runs.mean(axis=1), **line, lw=1.6, label=NAMES[model])

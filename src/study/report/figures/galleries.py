@@ -15,33 +15,35 @@ MISSING_TINT = (0.97, 0.80, 0.55)
 FRAME = 0.87
 
 
-@style()
-def reconstructions(images: Tiles, predictions: Mapping[str, Tiles]) -> Figure:
-    """Show unmasked test images above what each model makes of them.
+def examples(shown: Mapping[str, Tiles]) -> dict[str, Figure]:
+    """Show what both models make of the same test images, by the name of the figure.
 
     Parameters
     ----------
-    images : uint8 array [n, 28, 28]
-        Test images.
-    predictions : dict of str to uint8 array [n, 28, 28]
-        Per model, the reconstructions.
+    shown : dict of str to uint8 array [n, 6, 28, 28]
+        Per model, in columns: image, reconstruction, then missing (255) and prediction for random
+        and for square.
     """
+    image, _, random, _, square, _ = next(iter(shown.values())).swapaxes(0, 1)
+    made = [{model: tiles[:, column] for model, tiles in shown.items()} for column in (1, 3, 5)]
+    return {
+        "reconstructions": _reconstructions(image, made[0]),
+        "missing_random": _missing_pixels(image, random, made[1]),
+        "missing_square": _missing_pixels(image, square, made[2]),
+    }
+
+
+@style()
+def _reconstructions(images: Tiles, predictions: Mapping[str, Tiles]) -> Figure:
+    """Show test images above what each model makes of them."""
     rows = [("original", "black", ink(images))]
     rows += [(NAMES[model], COLOURS[model], ink(predictions[model])) for model in MODELS]
     return sheet(rows, breaks=(1,))
 
 
 @style()
-def missing_pixels(images: Tiles, missing: Tiles, predictions: Mapping[str, Tiles]) -> Figure:
-    """Show test images, what was missing of them, and what each model puts there.
-
-    Parameters
-    ----------
-    images, missing : uint8 array [n, 28, 28]
-        Test images, and 255 where a pixel is missing.
-    predictions : dict of str to uint8 array [n, 28, 28]
-        Per model, the decoder's whole output.
-    """
+def _missing_pixels(images: Tiles, missing: Tiles, predictions: Mapping[str, Tiles]) -> Figure:
+    """Show test images, what was missing of them, and what each model puts there."""
     hidden = missing > 0
     masked = np.where(hidden[..., None], MISSING_TINT, ink(images))
     rows = [("original", "black", ink(images)), ("masked", "black", masked)]

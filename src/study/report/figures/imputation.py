@@ -1,0 +1,293 @@
+"""Figures of the imputers: frames in, matplotlib figures out.
+
+A marker's shape and colour are the model's, as everywhere; its fill says what the model was
+trained for.
+"""
+
+from collections.abc import Callable
+from functools import partial
+from itertools import product
+from math import ceil
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.axis import Axis
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator
+from numpy.typing import ArrayLike, NDArray
+from scipy.optimize import isotonic_regression
+
+from study.report.figures.galleries import MISSING_TINT, ink, sheet
+from study.report.figures.style import COLOURS, DPI, GREY, LINES, MARKERS, MODELS, NAMES, style
+from study.report.imputers import GROUPS, MECHANISMS, SOURCES, Imputers
+from study.report.ranking import MSE
+
+TITLES = {"random": "random pixels missing", "square": "a square missing"}
+SETTINGS = {"random": "missing pixels (% of the image)", "square": "side of the square (pixels)"}
+REGIONS = {"missing": "all missing pixels", "grey": "the grey ones alone"}
+#: Okabe and Ito's, of neither model.
+SOURCE_STYLES: dict[str, Any] = {
+    "zero": {"color": "#E69F00", "marker": "v"},
+    "mean": {"color": "#CC79A7", "marker": "^"},
+    "multiple": {"color": "#009E73", "marker": "o"},
+}
+LABEL_SIZE = 8.5
+DRAWS_SHOWN = 4
+
+
+def planned(tried: Imputers) -> dict[str, Callable[[], Figure]]:
+    """Return how to draw each figure for which there are results, by name."""
+    errors = MSE.of(tried.scores)
+    covered = coverages(tried.scores)
+    curves = tried.degradation.dropna(subset="setting")
+    sheets: dict[str, dict[str, NDArray[np.uint8]]] = {}
+    for (recipe, model), tiles in tried.draws.items():
+        sheets.setdefault(f"draws_{recipe}", {})[model] = tiles
+    timed = errors["imputer"].isin(tried.times["imputer"]).any()
+    complete = (tried.rubin["source"] == "complete").any()
+    plan: dict[str, Callable[[], Figure] | None] = {
+        "quality_time": partial(quality_time, errors, tried.times) if timed else None,
+        "calibration": None if covered.empty else partial(calibration, covered),
+        "degradation": None if curves.empty else partial(degradation, curves),
+        **{name: partial(draws, of_models) for name, of_models in sheets.items()},
+        "rubin": partial(rubin, tried.rubin) if complete else None,
+    }
+    return {name: drawn for name, drawn in plan.items() if drawn}
+
+
+@style()
+def quality_time(errors: pd.DataFrame, times: pd.DataFrame) -> Figure:
+    """Show time and error of each imputer in a row of its own, the fastest at the top.
+
+    The dotted line is the lowest mean error of a row and of those above it: what can be had in
+    that time. What was not timed stands at the bottom.
+
+    Parameters
+    ----------
+    errors : DataFrame
+        MSE of whole images: ``imputer``, ``group``, ``model``, ``mechanism``, ``value``.
+    times : DataFrame
+        ``seconds`` per ``imputer`` and ``model``.
+    """
+    means = times.groupby("imputer")["seconds"].mean()
+    found = errors["imputer"].drop_duplicates()
+    order = list(found.iloc[np.argsort(found.map(means).astype(float), kind="stable")])
+    figure = Figure(figsize=(10, 1.5 + 0.27 * len(order)), layout="constrained")
+    axes = figure.subplots(1, 3, sharey=True, width_ratios=(2, 3, 3))
+    groups = errors.drop_duplicates("imputer").set_index("imputer")["group"]
+    times = times[times["imputer"].isin(order)].rename(columns={"seconds": "value"})
+    panels = [times, *(errors[errors["mechanism"] == m] for m in MECHANISMS)]
+    for ax, panel in zip(axes, panels, strict=True):
+        for (imputer, model), value in panel.groupby(["imputer", "model"])["value"].mean().items():
+            y = order.index(imputer) + {"gauss": -0.14, "t": 0.14}.get(model, 0)
+            ax.plot(value, y, ls="none", **_look(groups[imputer], model))
+        ax.tick_params(axis="y", length=0)
+    axes[0].set(title="time", xlabel="s for 10,000 images (log)")
+    axes[0].set_xscale("log")
+    _log(axes[0].xaxis)
+    axes[1].sharex(axes[2])
+    timed = [imputer for imputer in order if imputer in means.index]
+    for ax, panel, mechanism in zip(axes[1:], panels[1:], MECHANISMS, strict=True):
+        best = panel.groupby("imputer")["value"].mean().reindex(timed).cummin().ffill()
+        edges = np.arange(len(best) + 1) - 0.5
+        ax.stairs(best, edges, orientation="horizontal", baseline=None, color="black", ls=":")
+        ax.set(title=TITLES[mechanism], xlabel="MSE (log scale; lower is better)")
+        ax.set_xscale("log")
+        _log(ax.xaxis, subs=(1.0, 2.0, 5.0))
+    axes[0].set_yticks(range(len(order)), [_plain(imputer) for imputer in order])
+    axes[0].set_ylim(len(order) - 0.5, -0.5)
+    _legend(figure, groups, line="the lowest error so far")
+    return figure
+
+
+@style()
+def degradation(curves: pd.DataFrame) -> Figure:
+    """Plot the error per missing pixel against how much is missing; labels stand at the end."""
+    figure = Figure(figsize=(10, 5), layout="constrained")
+    panels = figure.subplots(1, 2)
+    ends: dict[Axes, dict[str, list[tuple[float, float]]]] = {ax: {} for ax in panels}
+    for mechanism, ax in zip(MECHANISMS, panels, strict=True):
+        shown = curves[curves["mechanism"] == mechanism].sort_values("setting")
+        for (imputer, group, model), curve in shown.groupby(["imputer", "group", "model"]):
+            x = curve["setting"].to_numpy() * (100 if mechanism == "random" else 1)
+            y = curve["value"].to_numpy()
+            look = _look(group, model) | {"ms": 4.5, "mew": 1}
+            ax.plot(x, y, ls=LINES.get(model, "-"), lw=1.1, **look)
+            ends[ax].setdefault(_plain(imputer), []).append((x[-1], y[-1]))
+        ax.set(title=TITLES[mechanism], xlabel=SETTINGS[mechanism])
+        ax.set_yscale("log")
+        _log(ax.yaxis, subs=(1.0, 2.0, 3.0, 5.0, 7.0))
+    figure.axes[0].set_ylabel("MSE of missing pixels (log scale; lower is better)")
+    _legend(figure, curves["group"])
+    figure.draw_without_rendering()  # so that the axes have their heights
+    for ax, places in ends.items():
+        _label_ends(ax, places)
+    return figure
+
+
+def spread(heights: ArrayLike, gap: float) -> NDArray[np.float64]:
+    """Move heights apart by at least `gap`, in their order and as little as possible.
+
+    With z the sorted heights moved, z_i - z_(i-1) >= gap says that z_i - i gap never falls: the
+    least squares solution is an isotonic regression (Barlow et al., *Statistical Inference under
+    Order Restrictions*, 1972).
+    """
+    values = np.asarray(heights, np.float64)
+    order = np.argsort(values, kind="stable")
+    steps = gap * np.arange(values.size)
+    moved = np.empty_like(values)
+    moved[order] = isotonic_regression(values[order] - steps).x + steps
+    return moved
+
+
+@style()
+def calibration(found: pd.DataFrame) -> Figure:
+    """Plot how much of what is missing the intervals cover, against what they should.
+
+    One panel per imputer and mask: a line per model over all missing pixels, and a second one,
+    thin and hollow, over those that are grey in truth.
+    """
+    imputers = list(found["imputer"].drop_duplicates())
+    columns = min(4, len(imputers))
+    rows = ceil(len(imputers) / columns)
+    figure = Figure(figsize=(10, 1 + 4.7 * rows), layout="constrained")
+    axes = figure.subplots(2 * rows, columns, sharex=True, sharey=True, squeeze=False)
+    for block, mechanism in zip((axes[:rows], axes[rows:]), MECHANISMS, strict=True):
+        for ax in block.flat[len(imputers) :]:
+            ax.set_visible(False)
+        for ax, imputer in zip(block.flat, imputers, strict=False):
+            ax.axline((0, 0), slope=1, color=GREY, lw=0.8)
+            own = found[(found["imputer"] == imputer) & (found["mechanism"] == mechanism)]
+            for look, curve in own.groupby(["model", "region"]):
+                ax.plot(curve["level"], curve["value"], **_coverage_look(*look), clip_on=False)
+            ax.set_title(_plain(imputer), fontsize=9.5)
+            ax.set(xlim=(0, 100), ylim=(0, 100), aspect="equal")
+            ax.set(xticks=[0, 50, 100], yticks=[0, 50, 100])
+        for ax in block.flat[len(imputers) - columns : len(imputers)]:
+            ax.tick_params(labelbottom=True)
+            ax.set_xlabel("nominal (%)")
+        for ax in block[:, 0]:
+            ax.set_ylabel(f"{TITLES[mechanism]}\ncovered (%)", fontsize=9.5)
+    for model, region in product(MODELS, REGIONS):
+        if ((found["model"] == model) & (found["region"] == region)).any():
+            label = f"{NAMES[model]}, {REGIONS[region]}"
+            axes[0, 0].plot([], [], **_coverage_look(model, region), label=label)
+    figure.legend(loc="outside upper center", ncols=2, handlelength=3)
+    return figure
+
+
+def coverages(scores: pd.DataFrame) -> pd.DataFrame:
+    """Return nominal (``level``) and empirical coverage (``value``), in percent, over seeds."""
+    chosen = scores["metric"].str.startswith("coverage_") & scores["region"].isin(REGIONS)
+    by = ["imputer", "mechanism", "model", "region", "level"]
+    found = scores[chosen].groupby(by)["value"].mean().reset_index()
+    return found.assign(level=100 * found["level"], value=100 * found["value"])
+
+
+@style()
+def draws(sheets: dict[str, NDArray[np.uint8]]) -> Figure:
+    """Show hard cases: image, what was missing, then imputation and draws of each model."""
+    rows: list[tuple[str, str, NDArray[np.float64]]] = []
+    breaks: list[int] = []
+    before: tuple[NDArray[np.uint8], ...] = ()
+    for model, tiles in sheets.items():
+        image, missing, *imputed = tiles.swapaxes(0, 1)[: 3 + DRAWS_SHOWN]
+        # Models that fill in the same pixels of the same images share the two rows.
+        if not before or not all(map(np.array_equal, before, (image, missing))):
+            before = (image, missing)
+            tinted = np.where(missing[..., None] > 0, MISSING_TINT, ink(image))
+            breaks.append(len(rows))
+            rows += [("original", "black", ink(image)), ("masked", "black", tinted)]
+        breaks.append(len(rows))
+        labels = [f"{NAMES[model]}\nimputation", *(f"draw {n}" for n in range(1, len(imputed)))]
+        rows += [
+            (label, COLOURS[model], ink(tiles))
+            for label, tiles in zip(labels, imputed, strict=True)
+        ]
+    return sheet(rows, breaks=breaks[1:])
+
+
+@style()
+def rubin(estimates: pd.DataFrame) -> Figure:
+    """Plot each source's mean ink per digit class, relative to that of the complete images."""
+    figure = Figure(figsize=(10, 3.8), layout="constrained")
+    ax = figure.subplots()
+    ends = ["estimate", "low", "high"]
+    complete = estimates[estimates["source"] == "complete"].set_index("digit")["estimate"]
+    shown = estimates[estimates["digit"].isin(complete.index)]
+    relative = 100 * (shown[ends].div(shown["digit"].map(complete), axis=0) - 1)
+    relative["place"] = shown["digit"].map(complete.index.get_loc)
+    of = dict(iter(relative.groupby(shown["source"])))
+    for place, low, high in of["complete"][["place", "low", "high"]].to_numpy():
+        band = ax.fill_between(
+            [place - 0.42, place + 0.42], low, high, color=GREY, alpha=0.25, lw=0
+        )
+    band.set_label("complete images, 95 % interval")
+    for shift, (source, look) in zip((-0.24, 0, 0.24), SOURCE_STYLES.items(), strict=True):
+        if source in of:
+            x = of[source]["place"] + shift
+            ax.vlines(x, of[source]["low"], of[source]["high"], look["color"], lw=2.2, alpha=0.6)
+            ax.plot(x, of[source]["estimate"], ls="none", **look, ms=5, label=SOURCES[source])
+    ax.axhline(0, color="black", lw=0.8)
+    ax.set_xticks(range(len(complete)), complete.index)
+    ax.set(xlim=(-0.6, len(complete) - 0.4), xlabel="digit")
+    ax.set(ylabel="mean ink, against the\ncomplete images' (%)")
+    ax.grid(visible=False, axis="x")
+    figure.legend(loc="outside upper center", ncols=4)
+    return figure
+
+
+def _look(group: str, model: str) -> dict[str, Any]:
+    if group == "baseline":
+        return {"color": GREY, "marker": "D", "ms": 5.5, "mew": 1.3}
+    face = COLOURS[model] if group == "trained" else "white"
+    return {"color": COLOURS[model], "marker": MARKERS[model], "mfc": face, "ms": 6.5, "mew": 1.3}
+
+
+def _coverage_look(model: str, region: str) -> dict[str, Any]:
+    look: dict[str, Any] = {"color": COLOURS[model], "ls": LINES[model], "marker": MARKERS[model]}
+    if region == "grey":
+        return look | {"mfc": "white", "lw": 0.8, "ms": 4, "mew": 0.9}
+    return look | {"lw": 1.4, "ms": 3.5}
+
+
+def _plain(imputer: str) -> str:
+    return imputer.replace("`", "")
+
+
+def _label_ends(ax: Axes, ends: dict[str, list[tuple[float, float]]]) -> None:
+    """Label curves to the right of the axes, moved apart where they end close together."""
+    if not ends:
+        return
+    places = np.array([np.exp(np.log(both).mean(axis=0)) for both in ends.values()])
+    heights = (ax.transData + ax.transAxes.inverted()).transform(places)[:, 1]
+    apart = spread(heights, 1.35 * LABEL_SIZE / 72 * DPI / ax.bbox.height)
+    # As one block: what left the axes at one end moves back in.
+    apart += max(0.0, -apart.min()) - max(0.0, apart.max() - 1)
+    leader = {"arrowstyle": "-", "color": GREY, "lw": 0.6, "shrinkA": 0, "shrinkB": 3}
+    for name, (x, y), height in zip(ends, places, apart, strict=True):
+        ax.annotate(
+            name, (x, y), (1.05, height), textcoords="axes fraction", fontsize=LABEL_SIZE,
+            va="center", arrowprops=leader | {"relpos": (0, 0.5)},
+        )  # fmt: skip
+
+
+def _log(axis: Axis, subs: tuple[float, ...] = (1.0,)) -> None:
+    """Give a logarithmic axis ticks that read as plain numbers."""
+    axis.set_major_locator(LogLocator(subs=subs))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axis.set_minor_locator(LogLocator(subs=()))
+
+
+def _legend(figure: Figure, groups: pd.Series, line: str = "") -> None:
+    """Explain colours by model and fills by what the models were trained for."""
+    ax = figure.axes[0]
+    for group in [group for group in GROUPS if group in set(groups)]:
+        for model in ("",) if group == "baseline" else MODELS:
+            name = GROUPS[group] + (f", {NAMES[model]}" if model else "")
+            ax.plot([], [], ls="none", **_look(group, model), label=name)
+    if line:
+        ax.plot([], [], color="black", lw=1, ls=":", label=line)
+    figure.legend(loc="outside upper center", ncols=3, fontsize=9)

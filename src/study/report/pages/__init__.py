@@ -1,0 +1,1 @@
+"""One module per page: frames in, one dict out; the words are in `templates`."""

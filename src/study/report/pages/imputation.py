@@ -1,0 +1,373 @@
+"""The page ``imputation.md``: which imputer to use when, computed from the tracked results."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from study.report import formats
+from study.report.figures import imputation as figures
+from study.report.formats import MODELS, NONE, duration, share, texts
+from study.report.imputers import BASELINES, GROUPS, MECHANISMS, SOURCES, Imputers
+from study.report.ranking import (
+    ACCURACY,
+    COVERAGE,
+    CRPS,
+    MSE,
+    NOMINAL,
+    SCORES,
+    SECONDS,
+    SSIM,
+    Score,
+    emphasised,
+    leaders,
+    pairs,
+)
+from study.report.runs import environments
+from study.report.verdicts import BETTER, SAME, UNKNOWN, WORSE, paired, verdict
+
+#: How far from the best a method may be that is recommended for its speed.
+NEAR = 0.10
+#: How far from what they promise the intervals of a method may be that are called honest.
+TOLERANCE = 0.03
+#: Draws that differ by less, in grey levels of 255, are all one.
+ONE_LEVEL = 1.0
+WANTS = {
+    "best": "the best imputations",
+    "ssim": "the best SSIM",
+    "baseline": "no VAE",
+    "unfitted": "neither a VAE nor training images",
+    "inference": "a VAE trained on complete images",
+    "slides": "a single pass with it, the slides' way",
+    "trained": "a model trained to impute",
+    "quick": f"speed: the fastest within {NEAR:.0%} of the best".replace("%", " %"),
+    "honest": f"honest {NOMINAL:.0%} intervals".replace("%", " %"),
+}
+#: Those of the short table.
+FIRST = ("best", "baseline", "inference", "quick", "honest")
+#: Baselines that fit nothing to training images.
+UNFITTED = ("zero", "biharmonic")
+#: What the best method of a group was to reach with every model, on MNIST with the masks of
+#: ``params.yaml``; without a bound, to be ahead of every baseline.
+TARGETS = (
+    ("inference", "random", MSE, 0.0044),
+    ("inference", "square", MSE, 0.0105),
+    ("trained", "random", MSE, 0.0014),
+    ("trained", "square", MSE, 0.0078),
+    ("trained", "random", SSIM, 0.972),
+    ("trained", "square", SSIM, 0.91),
+    ("trained", "random", MSE, None),
+    ("trained", "square", MSE, None),
+)
+#: Other ways to be missing, as ``params.yaml`` calls them.
+OTHERS = {
+    "half-top": "top half", "half-bottom": "bottom half", "half-left": "left half",
+    "half-right": "right half", "scanlines": "random rows", "squares": "several squares",
+    "mar": "MAR", "mnar": "MNAR",
+}  # fmt: skip
+
+
+def imputers(tried: Imputers) -> dict[str, Any]:
+    """Return what ``imputers.md.j2`` says on this page, in the report and in the README."""
+    chosen = choices(tried)
+    best, inference, slides = (
+        chosen[chosen["want"] == want].set_index("mechanism")
+        for want in ("best", "inference", "slides")
+    )
+    gains = {
+        mechanism: {"imputer": row.imputer, "change": row.error / slides.error[mechanism] - 1}
+        for mechanism, row in inference.iterrows()
+        if mechanism in slides.index and slides.imputer[mechanism] not in (row.imputer, *row.others)
+    }
+    return {
+        "choices": chosen,
+        "best": best["imputer"].reindex(list(MECHANISMS), fill_value="").to_dict(),
+        "gains": gains,
+        "latents": _latents(tried.scores),
+        "table": _short_table(chosen),
+        "tied": bool(chosen.loc[chosen["want"].isin(FIRST), "others"].map(len).any()),
+        "seeds": sorted({seed for *_, seed in tried.runs}),
+    }
+
+
+def page(tried: Imputers, histories: pd.DataFrame, params: Mapping[str, Any]) -> dict[str, Any]:
+    """Return all that ``imputation.md.j2`` says.
+
+    Parameters
+    ----------
+    tried : Imputers
+        All results.
+    histories : DataFrame
+        Of the models that were used, as from `study.report.runs`.
+    params : dict
+        ``dataset``, ``mask``, ``split``, ``infer`` and ``degrade`` are shown. The targets are
+        about ``mnist`` alone.
+    """
+    first = imputers(tried)
+    shown = tried.scores[["imputer", "group", "method"]].drop_duplicates()
+    return {
+        "params": params,
+        "imputers": first,
+        "figures": set(figures.planned(tried)),
+        "untimed": list(shown["imputer"][~shown["imputer"].isin(tried.times["imputer"])]),
+        "choices": _choices_table(first["choices"]),
+        "targets": _targets(tried.scores) if params["dataset"] == "mnist" else pd.DataFrame(),
+        "digit": _digit(tried),
+        "honest": _honest(tried.scores),
+        "scores": {formats.MECHANISMS[m]: _scores_table(tried, m) for m in MECHANISMS},
+        "draws": _draws(tried.draws),
+        "degradation": {
+            formats.MECHANISMS.get(m, m): _degradation(tried.degradation, m)
+            for m in (*MECHANISMS, "others")
+        },
+        "rubin": _rubin(tried.rubin),
+        "timing": tried.timing,
+        "trained": environments(histories),
+        "methods": {
+            title: (group, set(shown.loc[shown["group"] == group, "method"]))
+            for group, title in GROUPS.items()
+        },
+    }
+
+
+def choices(tried: Imputers) -> pd.DataFrame:
+    """Choose an imputer for each of `WANTS` and each mask; no row where nobody can give it.
+
+    Returns
+    -------
+    DataFrame
+        ``want``, ``mechanism``, ``imputer`` and ``others``, a list of those that it is not ahead
+        of; texts ``mse``, ``ssim`` and ``covers``, Gaussian / t; ``error``, its mean MSE, and
+        ``ratio``, that over the lowest of all; ``seconds``, and ``speed``, the best's over its own.
+    """
+    scores, index = tried.scores, ["mechanism", "imputer"]
+    errors = MSE.of(scores).groupby(index)["value"].mean()
+    columns = {"mse": MSE, "ssim": SSIM, "covers": COVERAGE}
+    facts = pd.DataFrame({name: pairs(scores, score) for name, score in columns.items()})
+    facts = facts.astype(object).fillna(NONE).assign(error=errors)
+    facts = facts.join(tried.times.groupby("imputer")["seconds"].mean(), on="imputer")
+    of = {group: scores[scores["group"] == group] for group in GROUPS}
+    held = honesty(scores)["missing"]
+    pools = {
+        "best": (scores, MSE),
+        "ssim": (scores, SSIM),
+        "baseline": (of["baseline"], MSE),
+        "unfitted": (scores[scores["method"].isin(UNFITTED)], MSE),
+        "inference": (of["inference"], MSE),
+        "slides": (of["inference"][of["inference"]["method"] == "single_pass"], MSE),
+        "trained": (of["trained"], MSE),
+        "honest": (scores[scores["imputer"].isin(held.index[held])], CRPS),
+    }
+    rows = [
+        (want, mechanism, leaders(pool, mechanism, score))
+        for want, (pool, score) in pools.items()
+        for mechanism in MECHANISMS
+    ]
+    lowest = facts["error"].groupby("mechanism").transform("min")
+    near = facts[facts["error"] <= (1 + NEAR) * lowest].dropna(subset="seconds")
+    fastest = near.groupby("mechanism")["seconds"].idxmin()
+    rows += [("quick", mechanism, [imputer]) for mechanism, imputer in fastest]
+    chosen = pd.DataFrame(
+        [(want, mechanism, found[0], found[1:]) for want, mechanism, found in rows if found],
+        columns=["want", *index, "others"],
+    ).join(facts, on=index)
+    best = chosen[chosen["want"] == "best"].set_index("mechanism")
+    return chosen.assign(
+        ratio=chosen["error"] / chosen["mechanism"].map(best["error"]),
+        speed=chosen["mechanism"].map(best["seconds"]) / chosen["seconds"],
+    )
+
+
+def honesty(scores: pd.DataFrame) -> pd.DataFrame:
+    """Tell whose 90 % intervals cover what they promise, under both masks and with every model.
+
+    Returns
+    -------
+    DataFrame
+        Whether they do, by imputer that draws: over all ``missing`` pixels, and over those that
+        are ``grey`` in truth.
+    """
+    drawing = scores[scores["metric"] == COVERAGE.metric]
+    # Rounded, because 0.93 - 0.9 is more than 0.03 in binary.
+    drawing = drawing.assign(near=COVERAGE.off(drawing["value"]).round(9) <= TOLERANCE)
+    groups = drawing.groupby(["imputer", "region"])
+    held = groups["near"].all() & (groups["mechanism"].nunique() == len(MECHANISMS))
+    return held.unstack(fill_value=False).reindex(columns=["missing", "grey"], fill_value=False)
+
+
+def _short_table(chosen: pd.DataFrame) -> pd.DataFrame:
+    def cell(row: Any) -> str:
+        near = f" ≈ {row.others[0] if len(row.others) == 1 else f'{len(row.others)} others'}"
+        time = f", {duration(row.seconds)} s" * (row.seconds == row.seconds)
+        covers = f", covers {row.covers} %" * (row.want == "honest")
+        return f"{row.imputer}{near if row.others else ''}, {row.mse}{time}{covers}"
+
+    chosen = chosen.assign(cell=[cell(row) for row in chosen.itertuples()])
+    wide = chosen.pivot(index="want", columns="mechanism", values="cell").fillna(NONE)
+    wide = wide.reindex(index=[want for want in FIRST if want in wide.index])
+    return pd.DataFrame({"you want": wide.index.map(WANTS)} | {
+        f"{formats.MECHANISMS[mechanism]} missing": wide[mechanism].to_numpy()
+        for mechanism in wide
+    })  # fmt: skip
+
+
+def _choices_table(chosen: pd.DataFrame) -> pd.DataFrame:
+    return texts(chosen, {
+        "you want": lambda row: WANTS[row.want],
+        "missing": lambda row: formats.MECHANISMS[row.mechanism],
+        "imputer": lambda row: row.imputer,
+        "not ahead of": lambda row: ", ".join(row.others) or NONE,
+        "MSE": lambda row: row.mse,
+        "× the lowest": lambda row: f"{row.ratio:.3f}" if row.ratio == row.ratio else NONE,
+        SSIM.title: lambda row: row.ssim,
+        "seconds": lambda row: duration(row.seconds),
+        "speed, the best's": lambda row: formats.times(row.speed),
+    })  # fmt: skip
+
+
+def _latents(scores: pd.DataFrame) -> dict[str, Any]:
+    """Compare the MSE of both latents, paired by seed, over all imputers and masks."""
+    runs = MSE.of(scores).sort_values(["mechanism", "imputer"])
+    found = paired(runs, ["imputer", "mechanism"])
+    change = found["diff"] / found["reference"]
+    table = texts(found, {
+        "imputer": lambda row: row.imputer,
+        "missing": lambda row: formats.MECHANISMS[row.mechanism],
+        "Gaussian": lambda row: MSE.text(row.reference),
+        "t prior": lambda row: MSE.text(row.other),
+        "t − Gaussian": lambda row: formats.relative(row.diff, row.low, row.high, row.reference),
+        "t prior is": lambda row: verdict("mse", row.low, row.high),
+    })  # fmt: skip
+    words = list(table["t prior is"])
+    counts = {word: words.count(word) for word in (BETTER, WORSE, SAME, UNKNOWN)}
+    return {"n": len(words), "told": len(words) - counts[UNKNOWN], "counts": counts,
+            "table": table, "low": change.min(), "high": change.max()}  # fmt: skip
+
+
+def _targets(scores: pd.DataFrame) -> pd.DataFrame:
+    """Hold the best of each group against what it was to reach with every model."""
+    rows = []
+    baselines = scores["group"] == "baseline"
+    for group, mechanism, score, bound in TARGETS:
+        pool = scores[scores["group"] == group]
+        for best in leaders(pool, mechanism, score)[: 1 if bound or baselines.any() else 0]:
+            own = score.of(pool[(pool["mechanism"] == mechanism) & (pool["imputer"] == best)])
+            means = own.groupby("model")["value"].mean()
+            if bound:
+                met = score.off(score.printed(means)) <= score.off(bound)
+                target = f"{'≥' if score.best else '≤'} {bound:g}"
+            else:
+                rivals = scores[baselines | (scores["imputer"] == best)]
+                met = means.notna() & (leaders(rivals, mechanism, score) == [best])
+                target = "ahead of every baseline"
+            alone = f"met by the {MODELS[met.idxmax()]} alone" if met.any() else "missed"
+            rows.append({
+                "by": GROUPS[group], "missing": formats.MECHANISMS[mechanism],
+                "score": score.title, "target": target, "best": best,
+                "Gaussian / t": pairs(scores, score)[mechanism, best],
+                "verdict": "met" if met.all() else alone,
+            })  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def _digit(tried: Imputers) -> pd.DataFrame:
+    """Tell whether a classifier still sees the digit, between complete images and zeros."""
+    rows, complete = [], tried.complete
+    means = ACCURACY.of(tried.scores).groupby(["mechanism", "imputer"])["value"].mean()
+    for mechanism in MECHANISMS:
+        zeros = means.get((mechanism, BASELINES["zero"]), np.nan)
+        if np.isnan(complete - zeros):
+            continue
+        best, *others = leaders(tried.scores, mechanism, ACCURACY)
+        regained = (means[mechanism, best] - zeros) / (complete - zeros)
+        rows.append({
+            "missing": formats.MECHANISMS[mechanism],
+            "best": best,
+            "not ahead of": ", ".join(others) or NONE,
+            "with zeros, %": ACCURACY.text(zeros),
+            "after it, %": ACCURACY.text(means[mechanism, best]),
+            "complete images, %": ACCURACY.text(complete),
+            "loss made good, %": share(regained, 0) if complete > zeros else NONE,
+        })  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def _honest(scores: pd.DataFrame) -> dict[str, Any]:
+    """Name those whose intervals cover what they promise, and say how far off the others are."""
+    held, runs = honesty(scores), COVERAGE.of(scores)
+    names = {region: list(held.index[held[["missing", region]].all(axis=1)]) for region in held}
+    others = runs.loc[~runs["imputer"].isin(names["missing"]), "value"]
+    return {"drawing": len(held), **names, "least": others.min(), "most": others.max(),
+            "low": NOMINAL - TOLERANCE, "high": NOMINAL + TOLERANCE}  # fmt: skip
+
+
+def _scores_table(tried: Imputers, mechanism: str) -> pd.DataFrame:
+    """Show every score under one mask."""
+    runs, index = tried.scores[tried.scores["mechanism"] == mechanism], ["imputer", "model"]
+    means = {score: score.of(runs).groupby(index)["value"].mean() for score in SCORES}
+    means[SECONDS] = tried.times.groupby(index)["seconds"].mean()
+    rows = runs.groupby(index).size().index
+    table = _emphasised(pd.DataFrame(means).reindex(rows), list(means))
+    complete = dict.fromkeys(table, NONE) | {"imputer": "*the complete image*"}
+    table.loc[len(table)] = complete | {ACCURACY.title: ACCURACY.text(tried.complete)}
+    return table
+
+
+def _degradation(rows: pd.DataFrame, mechanism: str) -> pd.DataFrame:
+    """Show the MSE of missing pixels, by setting of one mechanism or by all that have none."""
+    if mechanism == "others":
+        rows = rows[rows["setting"].isna()].assign(
+            place=lambda rows: rows["mechanism"].map(OTHERS).fillna(rows["mechanism"])
+        )
+    else:
+        head = "{:.0%}" if mechanism == "random" else "{0:g} × {0:g}"
+        rows = rows[rows["mechanism"] == mechanism].sort_values("setting")
+        rows = rows.assign(place=[head.format(s).replace("%", " %") for s in rows["setting"]])
+    places = list(dict.fromkeys(rows["place"]))
+    wide = rows.groupby(["imputer", "model", "place"])["value"].mean().unstack()
+    return _emphasised(wide[places], [MSE._replace(title=place) for place in places])
+
+
+def _emphasised(wide: pd.DataFrame, scores: list[Score]) -> pd.DataFrame:
+    """Format one column per score of a frame by imputer and model, the best of each bold."""
+    table = wide.index.to_frame(index=False)
+    table["latent"] = table.pop("model").map({"": NONE} | MODELS)
+    for (_, values), score in zip(wide.items(), scores, strict=True):
+        table[score.title] = emphasised(values, score).to_numpy()
+    return table.astype(object)
+
+
+def _draws(draws: Mapping[tuple[str, str], Any]) -> dict[str, Any]:
+    """Tell how far draws differ over missing pixels: their standard deviation, in grey levels."""
+    spread = {
+        (f"`{recipe}`", MODELS[model]): np.sqrt(tiles[:, 3:].var(axis=1)[tiles[:, 1] > 0].mean())
+        for (recipe, model), tiles in draws.items()
+    }
+    rows = pd.Series(spread, index=pd.MultiIndex.from_tuples(spread, names=["recipe", "latent"]))
+    table = rows.map("{:.1f}".format).rename("grey levels").reset_index()
+    one = [f"{recipe} ({model})" for (recipe, model) in rows.index[rows < ONE_LEVEL]]
+    return {"recipes": list(dict.fromkeys(r for r, _ in draws)), "table": table, "one": one}
+
+
+def _rubin(rubin: pd.DataFrame) -> dict[str, Any]:
+    """Show each digit's mean ink from every source, and how often an interval holds the truth."""
+    rows = rubin.merge(rubin.loc[rubin["source"] == "complete", ["digit", "estimate"]],
+                       on="digit", how="left", suffixes=("", "_complete"))  # fmt: skip
+    text = [f"{r.estimate:.4f} [{r.low:.4f}, {r.high:.4f}]" for r in rows.itertuples()]
+    inside = (rows["low"] <= rows["estimate_complete"]) & (
+        rows["estimate_complete"] <= rows["high"]
+    )
+    rows = rows.assign(text=text, inside=inside, source=rows["source"].map(SOURCES))
+    order = [source for source in SOURCES.values() if source in set(rows["source"])]
+    table = rows.pivot(index="digit", columns="source", values="text")[order].fillna(NONE)
+    missing = rows.groupby("digit")["fmi"].max().map(share)
+    held = rows.dropna(subset="estimate_complete").groupby("source")["inside"].agg(["sum", "size"])
+    held = held.loc[[source for source in order[1:] if source in held.index]].reset_index()
+    return {
+        "table": table.assign(**{"missing information, %": missing}).reset_index(),
+        "counts": texts(held, {
+            "ink from": lambda row: row.source,
+            "classes whose interval holds it": lambda row: f"{row[1]} of {row[2]}",
+        }),
+    }  # fmt: skip

@@ -1,0 +1,234 @@
+"""The tracked results of the runs of both models, recipe by recipe, as tidy frames."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import product
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from study.report.frames import MODELS, Column, read
+from study.trials.comparison import MECHANISMS, METRICS, OUTPUTS
+from study.trials.tiles import load_tiles
+from vaefill.errors import InputError
+from vaefill.storage import load_json
+
+Tiles = NDArray[np.uint8]
+
+#: What a run is, and what a number is a score of: an empty name where there is no choice.
+RUN = ("recipe", "model", "seed")
+SCORE = ("mechanism", "method", "output", "region", "metric")
+SCORE_COLUMNS = (*RUN, *SCORE, "value")
+#: Of a score of whole images after a single pass: the names that tables show.
+CELL = ("mechanism", "output", "metric")
+#: The recipe of ``params.yaml`` that is the slides' own: only beside it do their numbers stand.
+SLIDES_RECIPE = "slides"
+ELBO_TERMS = ("elbo", "reconstruction", "kl")
+#: Of the importance-sampling bound: the bound, and how many draws its weights are worth.
+LIKELIHOOD_TERMS = ("log_likelihood", "ess", "ess_low")
+
+_NUMBER = Column(float)
+#: Columns of the metrics that are scores of complete images, whose method and output are empty.
+_BOUNDS = {
+    f"{group}.{term}": f"scores.none...image.{term}"
+    for group, terms in (("elbo", ELBO_TERMS), ("likelihood", LIKELIHOOD_TERMS))
+    for term in terms
+}
+_METRICS = {"seed": Column(int, low=0), "latent.active": Column(int, low=0)}
+_METRICS |= dict.fromkeys(_BOUNDS, _NUMBER)
+_METRICS |= {
+    f"scores.{mechanism}.single_pass.{output}.image.{metric}": _NUMBER
+    for mechanism, output, metric in product(MECHANISMS, OUTPUTS, METRICS)
+}
+ENVIRONMENT = ("device", "python", "torch", "precision")
+_HISTORY = {"epoch": Column(int, low=1)}
+_HISTORY |= {
+    f"{part}_{term}": _NUMBER
+    for part in ("train", "valid")
+    for term in ("loss", "reconstruction", "kl")
+}
+_HISTORY |= dict.fromkeys(ENVIRONMENT, Column())
+
+
+class Metrics(NamedTuple):
+    """The numbers of every run, long form; each frame begins with the columns `RUN`.
+
+    Attributes
+    ----------
+    scores : DataFrame
+        Columns `SCORE` and ``value``: means over test images; terms of the ELBO and of the
+        log-likelihood in nats per image, without method and output.
+    latent : DataFrame
+        What a run does with its latent space, ``value`` by ``what`` and ``part``: coordinates
+        in use (``active``), units that never fire (``dead_units``, by layer), the KL in nats
+        per image (``kl``, by coordinate) and the aggregate posterior's ``quantiles`` (by
+        probability).
+    """
+
+    scores: pd.DataFrame
+    latent: pd.DataFrame
+
+
+class OverImages(NamedTuple):
+    """The comparison of each recipe's runs image by image.
+
+    Attributes
+    ----------
+    images, resamples : int
+        Test images, and how often they were drawn again.
+    intervals : DataFrame
+        Columns ``recipe``, `CELL`, ``seed``, ``diff``, ``low``, ``high``: t - gauss within each
+        seed, and its interval over images.
+    chosen_on, n_outliers : int
+        The seed whose Gaussian run chose the outliers, the images least likely to it; their number.
+    outliers : DataFrame
+        Columns ``recipe``, `CELL`, ``model``, ``seed``, ``value``: means over them, of the other
+        seeds' runs; no rows where there is one seed.
+    """
+
+    images: int
+    resamples: int
+    intervals: pd.DataFrame
+    chosen_on: int
+    n_outliers: int
+    outliers: pd.DataFrame
+
+
+def load_metrics(reports: str | Path, recipes: Sequence[str], seeds: Sequence[int]) -> Metrics:
+    """Read ``metrics/{recipe}/{model}.csv`` of both models, and of no others.
+
+    Rows of other seeds are left alone: a seed that was dropped does not count.
+
+    Raises
+    ------
+    InputError
+        When a file is missing or breaks a rule of `study.report.frames.read`, or lacks a seed.
+    """
+    tables = []
+    for recipe, model in product(recipes, MODELS):
+        path = Path(reports, "metrics", recipe, f"{model}.csv")
+        # A cell is empty where only some seeds have that number.
+        table = read(path, _METRICS, key=["seed"], rest=Column(float, empty=True))
+        if missing := [seed for seed in seeds if seed not in set(table["seed"])]:
+            raise InputError(f"{path}: no row of seed {missing[0]}; `dvc repro` makes it")
+        table = table.set_index("seed").loc[list(seeds)].reset_index().rename(columns=_BOUNDS)
+        tables.append(table.melt("seed", var_name="path").assign(recipe=recipe, model=model))
+    long = pd.concat(tables, ignore_index=True).dropna()
+    long[["what", "part"]] = long["path"].str.split(".", n=1, expand=True)
+    scores, latent = (long[long["what"] == what].copy() for what in ("scores", "latent"))
+    scores[list(SCORE)] = scores["part"].str.split(".", n=len(SCORE) - 1, expand=True)
+    latent[["what", "part"]] = latent["part"].str.partition(".")[[0, 2]]
+    return Metrics(
+        scores=scores[[*SCORE_COLUMNS]].reset_index(drop=True),
+        latent=latent[[*RUN, "what", "part", "value"]].reset_index(drop=True),
+    )
+
+
+def load_histories(reports: str | Path, runs: Iterable[tuple[str, str, int]]) -> pd.DataFrame:
+    """Read ``training/{recipe}/{model}-{seed}.csv`` of each of `runs`.
+
+    Returns
+    -------
+    DataFrame
+        `RUN`, then one row per epoch: losses and their terms in nats per image, on training and
+        on validation images, and `ENVIRONMENT`, the same for all epochs of a run.
+
+    Raises
+    ------
+    InputError
+        When a file is missing or breaks a rule of `study.report.frames.read`.
+    """
+    histories = []
+    for run in runs:
+        path = Path(reports, "training", run[0], f"{run[1]}-{run[2]}.csv")
+        history = read(path, _HISTORY, key=["epoch"])
+        histories.append(history.assign(**dict(zip(RUN, run, strict=True))))
+    return pd.concat(histories, ignore_index=True)[[*RUN, *_HISTORY]]
+
+
+def environments(histories: pd.DataFrame) -> pd.DataFrame:
+    """Count the trainings per recipe and `ENVIRONMENT`: a table of texts."""
+    trained = histories.drop_duplicates(list(RUN)).groupby(["recipe", *ENVIRONMENT], sort=False)
+    table = trained.size().rename("runs").reset_index().astype(str)
+    return table.assign(recipe="`" + table["recipe"] + "`")
+
+
+def load_pictures(reports: str | Path, recipe: str, seed: int) -> dict[str, dict[str, Tiles]]:
+    """Read what both models make of some test images, and of draws of their prior.
+
+    Returns
+    -------
+    dict of str to dict of str to uint8 array
+        ``examples`` per model, [10, 6, 28, 28], one row per digit: image, reconstruction, then
+        missing (255) and prediction for random and for square; ``samples`` per model,
+        [8, 8, 28, 28].
+
+    Raises
+    ------
+    InputError
+        When a file is missing or broken, or the models show different examples.
+    """
+    pictures = {
+        folder: {
+            model: load_tiles(Path(reports, folder, recipe, model, f"{seed}.png"))
+            for model in MODELS
+        }
+        for folder in ("examples", "samples")
+    }
+    gauss, t = (pictures["examples"][model][:, [0, 2, 4]] for model in MODELS)
+    if not np.array_equal(gauss, t):
+        raise InputError(
+            f"{Path(reports, 'examples', recipe)}: gauss/{seed}.png and t/{seed}.png show "
+            "different images or missing pixels; `dvc repro` makes both from the same"
+        )
+    return pictures
+
+
+def load_images(path: str | Path, recipes: Sequence[str], seeds: Sequence[int]) -> OverImages:
+    """Read the comparison over images of `recipes` and `seeds`.
+
+    Raises
+    ------
+    InputError
+        When the file is missing, or lacks a number of one of them.
+    """
+    content = load_json(path)
+    try:
+        return _over_images({recipe: content[recipe] for recipe in recipes}, seeds)
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise InputError(
+            f"{path}: no comparison over images of recipes {', '.join(recipes)} and seeds "
+            f"{', '.join(map(str, seeds))} in it; `dvc repro` makes it"
+        ) from error
+
+
+def _over_images(content: Mapping[str, Any], seeds: Sequence[int]) -> OverImages:
+    cells = [*product(MECHANISMS, OUTPUTS, METRICS), ("none", "", "elbo")]
+    intervals, outliers = [], []
+    for recipe, part in content.items():
+        first, chosen = part["bootstrap"], part["outliers"]
+        tree = first | {"none": {"": first["elbo"]}}
+        for (mechanism, output, metric), seed in product(cells, seeds):
+            ends = tree[mechanism][output][metric][str(seed)]
+            # Ends are null where there is one image: it has no interval.
+            numbers = (
+                float("nan" if ends[k] is None else ends[k]) for k in ("diff", "low", "high")
+            )
+            intervals.append((recipe, mechanism, output, metric, seed, *numbers))
+        if not chosen:
+            continue
+        tree = chosen["scores"] | {"none": {"": {"elbo": chosen["elbo"]}}}
+        others = [seed for seed in seeds if seed != chosen["chosen_on"]]
+        for (mechanism, output, metric), model, seed in product(cells, MODELS, others):
+            value = float(tree[mechanism][output][metric][model][str(seed)])
+            outliers.append((recipe, mechanism, output, metric, model, seed, value))
+    return OverImages(
+        images=int(part["images"]),
+        resamples=int(part["resamples"]),
+        intervals=pd.DataFrame(intervals, columns=["recipe", *CELL, "seed", "diff", "low", "high"]),
+        chosen_on=int(chosen["chosen_on"]) if chosen else seeds[0],
+        n_outliers=int(chosen["images"]) if chosen else 0,
+        outliers=pd.DataFrame(outliers, columns=["recipe", *CELL, "model", "seed", "value"]),
+    )

@@ -1,0 +1,147 @@
+"""Reading what every imputer did."""
+
+import re
+
+import numpy as np
+import pytest
+from imputation_files import ERRORS, LEVELS, SECONDS, loaded, name, score_rows, sheet, write
+
+from study.report.imputers import load
+from study.report.imputers import score_rows as rows_for_scores
+from study.report.runs import SCORE_COLUMNS
+from study.trials.tiles import save_tiles
+from vaefill.errors import InputError
+from vaefill.storage import save_json
+
+ALL = [name(*key) for key in ERRORS]
+
+
+def test_what_was_written_is_read_back_in_one_order(tmp_path):
+    rows = score_rows(seeds=(0, 1))
+    rows += [row | {"output": "prediction", "value": 9.0} for row in rows if row["method"]]
+    tried = loaded(tmp_path, scores=rows[::-1])
+    for frame in (tried.scores, tried.times, tried.degradation):
+        assert list(frame["imputer"].drop_duplicates()) == ALL
+        assert list(frame["group"].unique()) == ["baseline", "inference", "trained"]
+        assert set(frame["model"]) == {"", "gauss", "t"}
+    mse = tried.scores.query("metric == 'mse' and region == 'image' and mechanism == 'random'")
+    errors = mse.groupby("imputer")["value"].agg(["mean", "count"])
+    np.testing.assert_allclose(errors["mean"], [*ERRORS.values()])
+    assert errors["count"].tolist() == [4 if recipe else 1 for recipe, _ in ERRORS]
+    seconds = tried.times.groupby("imputer")["seconds"].mean()
+    np.testing.assert_allclose(seconds, [*SECONDS.values()], rtol=1e-5)
+    assert tried.complete == 0.99
+    assert sorted(tried.runs)[:2] == [("conv", "gauss", 0), ("conv", "gauss", 1)]
+    assert len(tried.runs) == 3 * 2 * 2
+    coverage = tried.scores[tried.scores["metric"].str.startswith("coverage_")]
+    assert set(coverage["level"]) == set(LEVELS)
+    assert [recipe for recipe, _ in tried.draws] == ["slides"] * 2 + ["mlp"] * 2 + ["conv"] * 2
+    np.testing.assert_array_equal(tried.draws["conv", "t"], sheet(0))
+
+
+def test_scores_alone_will_do(tmp_path):
+    tried = loaded(tmp_path, without=("timings", "degradation", "rubin", "draws"))
+    assert tried.times.empty
+    assert tried.degradation.empty
+    assert tried.rubin.empty
+    assert tried.timing == tried.draws == {}
+
+
+def test_rows_for_scores_are_the_files_own_but_for_levels_of_the_curve(tmp_path):
+    write(tmp_path)
+    found = rows_for_scores(tmp_path)
+    assert tuple(found) == SCORE_COLUMNS
+    lines = (tmp_path / "imputation" / "scores.csv").read_text().splitlines()[1:]
+    kept = [line for line in lines if not re.search(r",\w+_0\.[1-46-8],", line)]
+    assert ",missing,coverage_0.95," in "".join(kept)
+    again = [
+        ",".join("" if value != value else str(value) for value in row[:-1]) + f",{row[-1]:.6g}"
+        for row in found.astype(object).where(found.notna(), np.nan).itertuples(index=False)
+    ]
+    assert again == kept
+
+
+def test_of_several_seeds_the_first_has_its_draws_shown(tmp_path):
+    write(tmp_path)
+    save_tiles(tmp_path / "imputation" / "draws" / "conv-t-10.png", sheet(10))
+    save_tiles(tmp_path / "imputation" / "draws" / "mlp-t-0.png", sheet(7))
+    draws = load(tmp_path).draws
+    np.testing.assert_array_equal(draws["conv", "t"], sheet(0))
+    np.testing.assert_array_equal(draws["mlp", "t"], sheet(7))
+
+
+def test_times_of_another_data_set_are_left_out(tmp_path):
+    write(tmp_path)
+    assert len(load(tmp_path, dataset="mnist").times) == len(load(tmp_path).times) > 0
+    other = load(tmp_path, dataset="digits")
+    assert other.times.empty
+    assert other.timing == {}
+
+
+SCORE = "slides,t,0,random,map,imputation,image,mse,0.0048"
+
+
+@pytest.mark.parametrize(
+    ("table", "old", "new", "said"),
+    [
+        ("scores", "recipe,model", "recipes,model", "no column recipe"),
+        ("scores", SCORE, SCORE + ",1", "does not have one value per column"),
+        ("scores", SCORE, SCORE.replace("0.0048", "low"), "value 'low' must be a finite number"),
+        ("scores", SCORE, SCORE.replace("0.0048", "nan"), "value 'nan' must be a finite number"),
+        ("scores", SCORE, SCORE.replace(",t,", ",tt,"), "model 'tt' must be one of gauss, t"),
+        ("scores", SCORE, SCORE.replace("random", "mar"), "mechanism 'mar' must be one of none, r"),
+        ("scores", SCORE, SCORE.replace(",0,", ",-1,"), "seed '-1' must be a whole number from 0"),
+        ("scores", SCORE, SCORE.replace(",0,", ",,"), "seed: models gauss and t have one"),
+        ("scores", SCORE, SCORE.replace("map", ""), "method: models gauss and t have one"),
+        ("scores", SCORE, SCORE.replace("slides", ""), "recipe: models gauss and t have one"),
+        ("scores", ",knn,", "conv,knn,", "recipe: models gauss and t have one, and no others"),
+        ("scores", SCORE, f"{SCORE}\n{SCORE}", "a second row for recipe 'slides', model 't'"),
+        ("scores", "missing,coverage_0.2", "missing,coverage_low", "level of a coverage must be"),
+        ("scores", "missing,coverage_0.2", "missing,coverage_20", "level of a coverage must be"),
+        ("timings", "slides,t,map,", "slides,t,map,-", "seconds '-0."),
+        ("degradation", "random,0.1", "random,", "setting: random and square have one"),
+        ("degradation", "mar,", "mar,3", "setting: random and square have one, and no others"),
+        ("degradation", "random,0.1", "random,a", "setting 'a' must be a finite number"),
+        ("rubin", "0,zero", "0,nought", "source 'nought' must be one of complete, zero"),
+        ("rubin", "0,multiple,0.1", "0,multiple,?", "estimate '?' must be a finite number"),
+    ],
+)
+def test_a_malformed_table_is_named_with_line_and_rule(tmp_path, table, old, new, said):
+    write(tmp_path)
+    path = tmp_path / "imputation" / f"{table}.csv"
+    before = path.read_text()
+    assert old in before
+    path.write_text(before.replace(old, new, 1))
+    with pytest.raises(InputError) as caught:
+        load(tmp_path)
+    message = str(caught.value)
+    assert message.startswith(str(path))
+    assert "\n" not in message
+    assert said in message
+    number = int(re.search(r"line (\d+)", message)[1])
+    assert new.splitlines()[-1] in path.read_text().splitlines()[number - 1]
+
+
+def test_other_broken_files_are_named_too(tmp_path):
+    with pytest.raises(InputError, match=r"scores\.csv: no such file"):
+        load(tmp_path)
+    write(tmp_path)
+    for content in ([1], {"threads": 2}):
+        save_json(tmp_path / "imputation" / "timings.json", content)
+        with pytest.raises(InputError, match=r"timings\.json: must hold an object with dataset"):
+            load(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("file", "columns", "said"),
+    [
+        ("conv-t.png", 9, "its name must be RECIPE-MODEL-SEED.png"),
+        ("conv-x-0.png", 9, "its name must be RECIPE-MODEL-SEED.png"),
+        ("conv-t-1.png", 3, "3 columns of tiles; it must have at least 4"),
+    ],
+)
+def test_a_wrong_sheet_of_draws_is_named(tmp_path, file, columns, said):
+    write(tmp_path, without=("draws",))
+    save_tiles(tmp_path / "imputation" / "draws" / file, sheet(0)[:, :columns])
+    with pytest.raises(InputError, match=rf"{re.escape(file)}: {re.escape(said)}"):
+        load(tmp_path)
