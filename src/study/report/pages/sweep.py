@@ -134,8 +134,13 @@ def findings(sweep: Sweep, *, slides: bool = True) -> pd.DataFrame:
     # Of the curve each metric is a question of its own.
     part = shown["metric"].where(shown["topic"] == "curve", "")
     rows = [_finding(group) for _, group in shown.groupby([shown["question"], part], sort=False)]
-    if slides:
-        rows += _weights(equivalents(sweep))
+    cells = equivalents(sweep)
+    if slides and len(cells):
+        done = cells["weight"].notna()
+        at = cells["weight"].map(" at β = {:.2f}".format).where(done, " at no β tried")
+        question = "Less KL instead of a t: gains as much as the slides' t, by means alone"
+        words = done.map({True: verdicts.BETTER, False: verdicts.SAME})
+        rows.append(_row(question, words, cells["cell"] + at))
     table = pd.DataFrame(rows, columns=["question", *WORDS], dtype=str).fillna(NONE)
     return table if (table[verdicts.UNKNOWN] != NONE).any() else table.drop(columns=WORDS[-1])
 
@@ -154,21 +159,12 @@ def _finding(shown: pd.DataFrame) -> dict[str, str]:
         f"{name} ({_size(look)})" if look.verdict in WORDS[:2] else name
         for name, look in zip(names, shown.itertuples(), strict=True)
     ]
-    lists = pd.Series(entries, index=shown["verdict"]).groupby(level=0).agg("; ".join)
+    return _row(question, shown["verdict"], entries)
+
+
+def _row(question: str, words: pd.Series, entries: Iterable[str]) -> dict[str, str]:
+    lists = pd.Series(list(entries), index=words).groupby(level=0).agg("; ".join)
     return {"question": question, **lists}
-
-
-def _weights(cells: pd.DataFrame) -> Iterator[dict[str, str]]:
-    """Say at which KL weight, if any, the Gaussian model gains what the slides' t prior does."""
-    done = cells["weight"].notna()
-    row = {"question": "Less KL instead of a t: the gain of the slides' t"}
-    if done.any():
-        reached = cells["cell"] + cells["weight"].map(" at β = {:.2f}".format)
-        row[verdicts.BETTER] = "as much for " + "; ".join(reached[done])
-    if not done.all():
-        row[verdicts.SAME] = "as much at no β tried for " + "; ".join(cells["cell"][~done])
-    if len(cells):
-        yield row
 
 
 def _size(look: Any) -> str:
@@ -233,9 +229,8 @@ def page(sweep: Sweep, figures: Collection[str], *, slides: bool) -> dict[str, A
     error = shown["metric"].isin(CELLS).map({True: "mse", False: "elbo"})
     topic = shown["topic"].where(shown["topic"] != "curve", error)
     control = shown.loc[topic == "control", ["diff", "low", "high"]]
-    latent = [
-        runs for _, runs in [*sweep.of("gauss").groupby("model"), *sweep.of("t").groupby("df")]
-    ]
+    latent = [sweep.of("gauss"), *(runs for _, runs in sweep.of("t").groupby("df"))]
+    latent = [runs for runs in latent if len(runs)]
     return {
         "sweep": sweep,
         "slides": slides,
