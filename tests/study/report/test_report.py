@@ -415,7 +415,7 @@ def test_runs_that_were_dropped_do_not_count(project):
 )
 def test_a_missing_file_is_named(project, name):
     (project / "reports" / name).unlink()
-    with pytest.raises(InputError, match=re.escape(name) + ": no such file; `dvc repro` makes it"):
+    with pytest.raises(InputError, match=re.escape(name) + ": no such file"):
         main(ARGS)
     assert not (project / "reports" / "report.md").exists()
 
