@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import pandas as pd
 from pydantic import AfterValidator, Field, ValidationInfo, field_validator
 
-from study.params import Params, parse_paths, read_params, run
+from study.params import Params, Seed, parse_paths, read_params, run
 from study.report.experiments import read_sweep
 from study.report.figures import curves, galleries
 from study.report.figures.comparison import comparison
@@ -46,9 +46,7 @@ class Split(Params):
 class ReportParams(SweepParams):
     """Params of the stage; some are only shown, and checked by the stages that use them."""
 
-    seeds: Annotated[
-        list[Annotated[int, Field(ge=0)]], Field(min_length=1), AfterValidator(distinct)
-    ]
+    seeds: Annotated[list[Seed], Field(min_length=1), AfterValidator(distinct)]
     split: Split
     model: dict[str, Any]
     train: dict[str, dict[str, Any]]
