@@ -17,7 +17,7 @@ from vaefill.errors import InputError
 from vaefill.storage import load_table
 
 MODELS = ("gauss", "t")
-_REMEDY = "delete it, and `dvc repro` makes it anew"
+REMEDY = "delete it, and `dvc repro` makes it anew"
 
 
 class Column(NamedTuple):
@@ -76,7 +76,7 @@ def read(
     *,
     key: Sequence[str] = (),
     rest: Column | None = None,
-    remedy: str = _REMEDY,
+    remedy: str = REMEDY,
 ) -> pd.DataFrame:
     """Read one tracked table.
 
@@ -129,7 +129,7 @@ def read(
     return frame
 
 
-def require(path: str | Path, holds: pd.Series, rule: str, remedy: str = _REMEDY) -> None:
+def require(path: str | Path, holds: pd.Series, rule: str, remedy: str = REMEDY) -> None:
     """Refuse the first row of a table that was read which breaks a rule of several columns.
 
     Raises

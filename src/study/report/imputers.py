@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from study.report.frames import MODELS, Column, read, require
+from study.report.frames import MODELS, REMEDY, Column, read, require
 from study.report.runs import SCORE_COLUMNS
 from study.trials.tiles import load_tiles
 from vaefill.errors import InputError
@@ -60,13 +60,14 @@ _TABLES = {
         "metric": Column(),
         "value": _NUMBER,
     },
-    "timings": _RUN | {"seconds": Column(float, low=1e-9)},
+    "timings": _RUN | {"seconds": _NUMBER},
     "degradation": _RUN | {"mechanism": Column(), "setting": _PERHAPS, "value": _NUMBER},
     "rubin": {
         "digit": Column(int, low=0), "source": Column(among=tuple(SOURCES)),
         "estimate": _NUMBER, "low": _NUMBER, "high": _NUMBER, "fmi": _PERHAPS,
     },
 }  # fmt: skip
+_REMEDIES = {"timings": "delete it, and `make time` makes it anew"}
 _NUMBERS = ("value", "seconds", "estimate", "low", "high", "fmi")
 
 
@@ -157,11 +158,14 @@ def _read(path: Path) -> pd.DataFrame:
         return pd.DataFrame(
             {name: pd.Series(dtype=column.kind) for name, column in columns.items()}
         )
-    rows = read(path, columns, key=[name for name in columns if name not in _NUMBERS])
+    key = [name for name in columns if name not in _NUMBERS]
+    rows = read(path, columns, key=key, remedy=_REMEDIES.get(path.stem, REMEDY))
     for name in {"recipe", "method", "seed"} & set(columns):
         has = rows[name].notna() & (rows[name] != "")
         rule = f"{name}: models {' and '.join(MODELS)} have one, and no others"
         require(path, has == rows["model"].isin(MODELS), rule)
+    if "seconds" in rows:
+        require(path, rows["seconds"] > 0, "seconds must be positive", _REMEDIES["timings"])
     if "setting" in rows:
         rule = f"setting: {' and '.join(MECHANISMS)} have one, and no others"
         require(path, rows["setting"].notna() == rows["mechanism"].isin(MECHANISMS), rule)

@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator
 from numpy.typing import ArrayLike, NDArray
@@ -63,13 +62,6 @@ def quality_time(errors: pd.DataFrame, times: pd.DataFrame) -> Figure:
 
     The dotted line is the lowest mean error of a row and of those above it: what can be had in
     that time. What was not timed stands at the bottom.
-
-    Parameters
-    ----------
-    errors : DataFrame
-        MSE of whole images: ``imputer``, ``group``, ``model``, ``mechanism``, ``value``.
-    times : DataFrame
-        ``seconds`` per ``imputer`` and ``model``.
     """
     means = times.groupby("imputer")["seconds"].mean()
     found = errors["imputer"].drop_duplicates()
@@ -85,8 +77,7 @@ def quality_time(errors: pd.DataFrame, times: pd.DataFrame) -> Figure:
             ax.plot(value, y, ls="none", **_look(groups[imputer], model))
         ax.tick_params(axis="y", length=0)
     axes[0].set(title="time", xlabel="s for 10,000 images (log)")
-    axes[0].set_xscale("log")
-    _log(axes[0].xaxis)
+    _log(axes[0], "x")
     axes[1].sharex(axes[2])
     timed = [imputer for imputer in order if imputer in means.index]
     for ax, panel, mechanism in zip(axes[1:], panels[1:], MECHANISMS, strict=True):
@@ -94,8 +85,7 @@ def quality_time(errors: pd.DataFrame, times: pd.DataFrame) -> Figure:
         edges = np.arange(len(best) + 1) - 0.5
         ax.stairs(best, edges, orientation="horizontal", baseline=None, color="black", ls=":")
         ax.set(title=TITLES[mechanism], xlabel="MSE (log scale; lower is better)")
-        ax.set_xscale("log")
-        _log(ax.xaxis, subs=(1.0, 2.0, 5.0))
+        _log(ax, "x", subs=(1.0, 2.0, 5.0))
     axes[0].set_yticks(range(len(order)), [_plain(imputer) for imputer in order])
     axes[0].set_ylim(len(order) - 0.5, -0.5)
     _legend(figure, groups, line="the lowest error so far")
@@ -117,8 +107,7 @@ def degradation(curves: pd.DataFrame) -> Figure:
             ax.plot(x, y, ls=LINES.get(model, "-"), lw=1.1, **look)
             ends[ax].setdefault(_plain(imputer), []).append((x[-1], y[-1]))
         ax.set(title=TITLES[mechanism], xlabel=SETTINGS[mechanism])
-        ax.set_yscale("log")
-        _log(ax.yaxis, subs=(1.0, 2.0, 3.0, 5.0, 7.0))
+        _log(ax, "y", subs=(1.0, 2.0, 3.0, 5.0, 7.0))
     figure.axes[0].set_ylabel("MSE of missing pixels (log scale; lower is better)")
     _legend(figure, curves["group"])
     figure.draw_without_rendering()  # so that the axes have their heights
@@ -274,8 +263,10 @@ def _label_ends(ax: Axes, ends: dict[str, list[tuple[float, float]]]) -> None:
         )  # fmt: skip
 
 
-def _log(axis: Axis, subs: tuple[float, ...] = (1.0,)) -> None:
-    """Give a logarithmic axis ticks that read as plain numbers."""
+def _log(ax: Axes, which: str, subs: tuple[float, ...] = (1.0,)) -> None:
+    """Make an axis logarithmic, with ticks that read as plain numbers."""
+    ax.set(**{f"{which}scale": "log"})
+    axis = ax.xaxis if which == "x" else ax.yaxis
     axis.set_major_locator(LogLocator(subs=subs))
     axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axis.set_minor_locator(LogLocator(subs=()))

@@ -1,6 +1,6 @@
 """The page ``imputation.md``: which imputer to use when, computed from the tracked results."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -198,10 +198,11 @@ def honesty(scores: pd.DataFrame) -> pd.DataFrame:
 
 def _short_table(chosen: pd.DataFrame) -> pd.DataFrame:
     def cell(row: Any) -> str:
-        near = f" ≈ {row.others[0] if len(row.others) == 1 else f'{len(row.others)} others'}"
-        time = f", {duration(row.seconds)} s" * (row.seconds == row.seconds)
-        covers = f", covers {row.covers} %" * (row.want == "honest")
-        return f"{row.imputer}{near if row.others else ''}, {row.mse}{time}{covers}"
+        near = row.others[0] if len(row.others) == 1 else f"{len(row.others)} others"
+        parts = [f"{row.imputer} ≈ {near}" if row.others else row.imputer, row.mse]
+        parts += [f"{duration(row.seconds)} s"] * (row.seconds == row.seconds)
+        parts += [f"covers {row.covers} %"] * (row.want == "honest")
+        return ", ".join(parts)
 
     chosen = chosen.assign(cell=[cell(row) for row in chosen.itertuples()])
     wide = chosen.pivot(index="want", columns="mechanism", values="cell").fillna(NONE)
@@ -316,14 +317,14 @@ def _scores_table(tried: Imputers, mechanism: str) -> pd.DataFrame:
 
 def _degradation(rows: pd.DataFrame, mechanism: str) -> pd.DataFrame:
     """Show the MSE of missing pixels, by setting of one mechanism or by all that have none."""
-    if mechanism == "others":
-        rows = rows[rows["setting"].isna()].assign(
-            place=lambda rows: rows["mechanism"].map(OTHERS).fillna(rows["mechanism"])
-        )
-    else:
-        head = "{:.0%}" if mechanism == "random" else "{0:g} × {0:g}"
-        rows = rows[rows["mechanism"] == mechanism].sort_values("setting")
-        rows = rows.assign(place=[head.format(s).replace("%", " %") for s in rows["setting"]])
+    heads: dict[str, Callable[[Any], str]] = {
+        "random": lambda row: f"{100 * row.setting:g} %",
+        "square": lambda row: f"{row.setting:g} × {row.setting:g}",
+        "others": lambda row: OTHERS.get(row.mechanism, row.mechanism),
+    }
+    chosen = rows["setting"].isna() if mechanism == "others" else rows["mechanism"] == mechanism
+    rows = rows[chosen].sort_values("setting", kind="stable")
+    rows = rows.assign(place=[heads[mechanism](row) for row in rows.itertuples()])
     places = list(dict.fromkeys(rows["place"]))
     wide = rows.groupby(["imputer", "model", "place"])["value"].mean().unstack()
     return _emphasised(wide[places], [MSE._replace(title=place) for place in places])
@@ -355,9 +356,7 @@ def _rubin(rubin: pd.DataFrame) -> dict[str, Any]:
     rows = rubin.merge(rubin.loc[rubin["source"] == "complete", ["digit", "estimate"]],
                        on="digit", how="left", suffixes=("", "_complete"))  # fmt: skip
     text = [f"{r.estimate:.4f} [{r.low:.4f}, {r.high:.4f}]" for r in rows.itertuples()]
-    inside = (rows["low"] <= rows["estimate_complete"]) & (
-        rows["estimate_complete"] <= rows["high"]
-    )
+    inside = rows["estimate_complete"].between(rows["low"], rows["high"])
     rows = rows.assign(text=text, inside=inside, source=rows["source"].map(SOURCES))
     order = [source for source in SOURCES.values() if source in set(rows["source"])]
     table = rows.pivot(index="digit", columns="source", values="text")[order].fillna(NONE)
