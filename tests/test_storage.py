@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from vaefill import storage
-from vaefill.errors import InputError
+from vaefill.errors import FileError
 
 ARRAYS = {"a": np.arange(6).reshape(2, 3), "b": np.array([True, False])}
 
@@ -71,8 +71,8 @@ def test_directory_that_cannot_be_written_to(tmp_path):
 
 
 @pytest.mark.parametrize("load", [storage.load_arrays, storage.load_array, storage.load_json])
-def test_missing_file_says_what_makes_it(tmp_path, load):
-    with pytest.raises(InputError, match=r"x: no such file; `dvc repro` makes it"):
+def test_missing_file_is_named(tmp_path, load):
+    with pytest.raises(FileError, match=r"x: no such file$"):
         load(tmp_path / "x")
 
 
@@ -81,7 +81,7 @@ def test_truncated_arrays(tmp_path, keep):
     path = tmp_path / "x.npz"
     storage.save_arrays(path, ARRAYS)
     path.write_bytes(path.read_bytes()[:keep])
-    with pytest.raises(InputError, match=r"not an archive of arrays \(.npz\)"):
+    with pytest.raises(FileError, match=r"not an archive of arrays \(.npz\)"):
         storage.load_arrays(path)
 
 
@@ -90,7 +90,7 @@ def test_truncated_array(tmp_path, keep):
     path = tmp_path / "x.npy"
     storage.save_array(path, ARRAYS["a"])
     path.write_bytes(path.read_bytes()[:keep])
-    with pytest.raises(InputError, match=r"not an array \(.npy\)"):
+    with pytest.raises(FileError, match=r"not an array \(.npy\)"):
         storage.load_array(path)
 
 
@@ -100,23 +100,23 @@ def test_flipped_bit_is_noticed(tmp_path):
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 1
     path.write_bytes(content)
-    with pytest.raises(InputError, match="CRC"):
+    with pytest.raises(FileError, match="CRC"):
         storage.load_arrays(path)
 
 
 def test_one_kind_of_file_in_place_of_the_other(tmp_path):
     storage.save_arrays(tmp_path / "x.npz", ARRAYS)
     storage.save_array(tmp_path / "x.npy", ARRAYS["a"])
-    with pytest.raises(InputError, match="not an array"):
+    with pytest.raises(FileError, match="not an array"):
         storage.load_array(tmp_path / "x.npz")
-    with pytest.raises(InputError, match="not an archive"):
+    with pytest.raises(FileError, match="not an archive"):
         storage.load_arrays(tmp_path / "x.npy")
 
 
 def test_pickles_are_not_executed(tmp_path):
     with (tmp_path / "x.npy").open("wb") as file:
         np.save(file, np.array([print], dtype=object), allow_pickle=True)
-    with pytest.raises(InputError, match="not an array"):
+    with pytest.raises(FileError, match="not an array"):
         storage.load_array(tmp_path / "x.npy")
 
 
@@ -135,7 +135,7 @@ def test_json_has_no_nan(tmp_path):
 
 def test_broken_json(tmp_path):
     (tmp_path / "x.json").write_text("{")
-    with pytest.raises(InputError, match="not JSON"):
+    with pytest.raises(FileError, match="not JSON"):
         storage.load_json(tmp_path / "x.json")
 
 
@@ -151,5 +151,5 @@ def test_table_comes_back(tmp_path):
 @pytest.mark.parametrize("line", ["1\n", "1,2,3\n"])
 def test_table_with_a_ragged_line(tmp_path, line):
     (tmp_path / "x.csv").write_text(f"a,b\n1,2\n{line}")
-    with pytest.raises(InputError, match="line 3 does not have one value per column"):
+    with pytest.raises(FileError, match="line 3 does not have one value per column"):
         storage.load_table(tmp_path / "x.csv")

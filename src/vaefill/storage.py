@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vaefill.errors import InputError
+from vaefill.errors import FileError
 
 
 def write_bytes(path: str | Path, content: bytes) -> None:
@@ -70,7 +70,7 @@ def load_arrays(path: str | Path) -> dict[str, NDArray[Any]]:
 
     Raises
     ------
-    InputError
+    FileError
         When the file is missing, truncated or no archive of plain arrays.
     """
     try:
@@ -92,7 +92,7 @@ def load_array(path: str | Path) -> NDArray[Any]:
 
     Raises
     ------
-    InputError
+    FileError
         When the file is missing, truncated or no plain array.
     """
     try:
@@ -122,7 +122,7 @@ def load_json(path: str | Path) -> Any:
 
     Raises
     ------
-    InputError
+    FileError
         When the file is missing or not JSON.
     """
     try:
@@ -158,7 +158,7 @@ def load_table(path: str | Path) -> list[dict[str, str]]:
 
     Raises
     ------
-    InputError
+    FileError
         When the file is missing, or a row is not as long as the header.
     """
     try:
@@ -168,13 +168,13 @@ def load_table(path: str | Path) -> list[dict[str, str]]:
         raise unreadable(path, "a table (.csv)", error) from error
     for number, row in enumerate(rows, start=2):
         if "" in row or None in row.values():
-            raise InputError(f"{path}: line {number} does not have one value per column")
+            raise FileError(f"{path}: line {number} does not have one value per column")
     return rows
 
 
-def unreadable(path: str | Path, kind: str, error: Exception) -> InputError:
-    """Say in one line that a file is missing or broken, and what to do about it."""
+def unreadable(path: str | Path, kind: str, error: Exception) -> FileError:
+    """Say in one line that a file is missing or broken."""
     if isinstance(error, FileNotFoundError):
-        return InputError(f"{path}: no such file; `dvc repro` makes it")
+        return FileError(f"{path}: no such file")
     reason = str(error).strip().split("\n")[0] or type(error).__name__
-    return InputError(f"{path}: not {kind} ({reason}); delete it, then `dvc repro` restores it")
+    return FileError(f"{path}: not {kind} ({reason}); replace it")
