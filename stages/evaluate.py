@@ -20,8 +20,8 @@ from study.trials.tiles import save_tiles
 from vaefill import storage
 from vaefill.inference.diagnostics import diagnose
 from vaefill.metrics import images as metrics
+from vaefill.models import VAE, load
 from vaefill.models.importance import importance_bound, summarize
-from vaefill.models.vae import VAE, load_vae
 from vaefill.training.devices import Device, pick_device
 
 METHOD = "single_pass"
@@ -65,7 +65,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     images = split["test_images"] / np.float32(255)
     runs = []
     for seed in params.seeds:
-        vae = load_vae(args.models / f"{seed}.safetensors", device=device)
+        vae = load(args.models / f"{seed}.safetensors", device=device)
+        assert isinstance(vae, VAE)
         predictions = {
             mechanism: storage.load_array(args.imputed / str(seed) / f"{mechanism}.npy")
             for mechanism in ("none", *missing)

@@ -7,8 +7,8 @@ import torch
 
 from study.params import Count, Params, Seed, parse_paths, read_params, run
 from vaefill import storage
-from vaefill.inference.single_pass import predict
-from vaefill.models.vae import load_vae
+from vaefill.inference import predict
+from vaefill.models import load
 from vaefill.training.devices import Device, pick_device
 
 
@@ -29,7 +29,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     none = {"none": np.zeros(images.shape, bool)}
     missing = none | storage.load_arrays(args.missing)
     for seed in params.seeds:
-        vae = load_vae(args.models / f"{seed}.safetensors", device=device)
+        vae = load(args.models / f"{seed}.safetensors", device=device)
         for mechanism, gaps in missing.items():
             prediction = predict(vae, torch.from_numpy(images), torch.from_numpy(gaps))
             storage.save_array(args.out / str(seed) / f"{mechanism}.npy", prediction.numpy())

@@ -116,6 +116,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         generator=torch.Generator(device).manual_seed(training_seed),
         out=args.out,
         history=args.history,
+        # Copies of the repository in which experiments run share the checkpoints of its root.
+        checkpoints=f"{os.environ.get('DVC_ROOT', '.')}/.checkpoints",
         **recipe,
         **{key: params[key] for key in ("kl", "kl_weight") if key in params},
     )

@@ -18,7 +18,7 @@ from vaefill import storage
 from vaefill.missingness.mixture import draw_mixture
 from vaefill.models.conditional import ConditionalVAE, conditional_elbo
 from vaefill.training.checkpoint import run_key
-from vaefill.training.devices import Device, pick_device
+from vaefill.training.devices import Device, check_bfloat16, pick_device
 from vaefill.training.session import train as train_run
 
 Rate = Annotated[float, Field(gt=0, lt=1, allow_inf_nan=False)]
@@ -76,6 +76,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     masked = params["masked"]
     architecture, mixture = dict(masked[args.networks]), masked["mixture"]
     device = pick_device(params["device"])
+    if architecture["mixed_precision"]:
+        check_bfloat16(device)
     torch.use_deterministic_algorithms(True)
     init_seed, training_seed = np.random.SeedSequence(args.seed).generate_state(2).tolist()
 
@@ -110,6 +112,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         generator=torch.Generator(device).manual_seed(training_seed),
         out=args.out,
         history=args.history,
+        # Copies of the repository in which experiments run share the checkpoints of its root.
+        checkpoints=f"{os.environ.get('DVC_ROOT', '.')}/.checkpoints",
         schedule="one_cycle",
         precision="bfloat16" if mixed else "float32",
         warmup=masked["warmup"],

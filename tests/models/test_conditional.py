@@ -11,8 +11,8 @@ from vaefill.errors import InputError
 from vaefill.missingness.mixture import draw_mixture
 from vaefill.models.conditional import ConditionalVAE, conditional_elbo
 from vaefill.models.divergences import exact_kl
+from vaefill.models.files import load, save
 from vaefill.models.likelihoods import Bernoulli
-from vaefill.models.vae import load_model, save_vae
 from vaefill.training.fit import fit
 
 TOP = {"half": {"weight": 1, "side": "top"}}
@@ -177,8 +177,8 @@ def test_each_step_hides_other_pixels(digits):
 
 def test_file_makes_the_model_anew(tmp_path, digits):
     vae = moved(make("t", math.inf, "multivariate", networks="conv"))
-    save_vae(tmp_path / "a.safetensors", vae)
-    again = load_model(tmp_path / "a.safetensors", ConditionalVAE)
+    save(tmp_path / "a.safetensors", vae)
+    again = load(tmp_path / "a.safetensors")
     assert again.architecture == vae.architecture
     observed = torch.ones_like(digits, dtype=torch.bool)
     assert torch.equal(again.condition(digits, observed).mu, vae.condition(digits, observed).mu)

@@ -10,7 +10,7 @@ from conftest import ROOT
 
 from stages.train import main
 from study.params import read_yaml, run
-from vaefill.models.vae import load_vae
+from vaefill.models import load
 from vaefill.storage import load_table
 
 RECIPES = {
@@ -55,7 +55,7 @@ def stage(tmp_path, monkeypatch):
 @pytest.mark.parametrize("recipe", RECIPES)
 def test_files_hold_what_params_asked_for(stage, recipe):
     stage.train(recipe=recipe, df=5, joint="multivariate", likelihood="continuous_bernoulli")
-    architecture = load_vae("model").architecture
+    architecture = load("model").architecture
     assert architecture["df"] == 5
     assert architecture["joint"] == "multivariate"
     assert architecture["likelihood"] == "continuous_bernoulli"
@@ -75,7 +75,7 @@ def test_every_setting_reaches_the_weights_and_nothing_else_does(stage):
 
     def weights(**settings):
         stage.train(**settings)
-        return torch.nn.utils.parameters_to_vector(load_vae("model").parameters())
+        return torch.nn.utils.parameters_to_vector(load("model").parameters())
 
     plain = weights()
     assert [change for change in changes if torch.equal(weights(**change), plain)] == [{}]
@@ -95,7 +95,7 @@ def test_df_without_variance_runs_with_a_warning(stage, capsys, df):
     lines = capsys.readouterr().err.splitlines()
     expected = f"warning: df = {df}: a t distribution with df <= 2 has no variance"
     assert [line for line in lines if "warning" in line] == [expected]
-    assert load_vae("model").architecture["df"] == df
+    assert load("model").architecture["df"] == df
 
 
 @pytest.mark.parametrize(("model", "df"), [("t", 2.5), ("t", 21), ("gauss", 1.0)])
@@ -107,10 +107,10 @@ def test_other_models_run_without_one(stage, capsys, model, df):
 def test_infinite_df_is_the_gaussian_model(stage):
     # As a training: the exact KL, and so the same weights but for rounding.
     stage.train("gauss", recipe="fast")
-    gauss = load_vae("model").state_dict()
+    gauss = load("model").state_dict()
     for joint in ("product", "multivariate"):
         stage.train(recipe="fast", df=float("inf"), kl="quadrature", joint=joint)
-        torch.testing.assert_close(load_vae("model").state_dict(), gauss, rtol=0, atol=1e-5)
+        torch.testing.assert_close(load("model").state_dict(), gauss, rtol=0, atol=1e-5)
 
 
 @pytest.mark.parametrize(

@@ -10,8 +10,7 @@ from conftest import ROOT
 
 from stages.train_masked import main
 from study.params import read_yaml, run
-from vaefill.models.conditional import ConditionalVAE
-from vaefill.models.vae import load_model
+from vaefill.models import load
 from vaefill.storage import load_table
 
 SMALL = {"latent": 2, "epochs": 2, "batch_size": 8, "lr": 0.002, "mixed_precision": False}
@@ -56,7 +55,7 @@ def stage(tmp_path, monkeypatch):
 @pytest.mark.parametrize("model", ["gauss", "t"])
 def test_files_hold_what_params_asked_for(stage, networks, model):
     stage.train(model, networks, df=5, joint="multivariate")
-    architecture = load_model("model", ConditionalVAE).architecture
+    architecture = load("model").architecture
     assert architecture["networks"] == networks
     assert architecture["shape"] == [8, 8]
     assert architecture["latent"] == 2

@@ -2,6 +2,7 @@
 
 from vaefill.models.conditional import ConditionalVAE
 from vaefill.models.distributions import MultivariateT, Normal, StudentT
+from vaefill.models.files import load, save
 from vaefill.models.likelihoods import Bernoulli, ContinuousBernoulli
 from vaefill.models.vae import VAE
 
@@ -13,4 +14,6 @@ __all__ = [
     "MultivariateT",
     "Normal",
     "StudentT",
+    "load",
+    "save",
 ]

@@ -116,6 +116,10 @@ class ConditionalVAE(nn.Module):
 
     def condition(self, x: Tensor, observed: Tensor) -> Conditioned:
         """Take in the observed pixels of images (n, pixels); the others may hold anything."""
+        if not len(x):  # which PyTorch's `pixel_unshuffle` does not take
+            none = x.new_empty(0, self.architecture["latent"])
+            law = self.family(none, none)
+            return Conditioned(none, law, lambda z: self._likelihood(x.expand(*z.shape[:-1], -1)))
         context = self.networks.context(x.where(observed, 0), observed)
 
         def likelihood(z: Tensor) -> Likelihood:

@@ -1,19 +1,14 @@
-"""The variational autoencoder, and its file.
+"""The variational autoencoder.
 
 One class serves every prior: `family` makes both the prior p(z), at mu = 0 and logvar = 0, and
 the posterior q(z|x), at the encoder's outputs. Two models that are compared differ in that
 argument and in nothing else.
 """
 
-import json
 import math
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
-from pathlib import Path
-from typing import Any, TypeVar
 
-import safetensors
-import safetensors.torch
 import torch
 from torch import Tensor, nn
 
@@ -21,7 +16,6 @@ from vaefill.errors import InputError
 from vaefill.models.distributions import Latent, MultivariateT, Normal, StudentT
 from vaefill.models.likelihoods import Bernoulli, ContinuousBernoulli, Likelihood
 from vaefill.models.networks import Decoder, Encoder
-from vaefill.storage import unreadable, write_bytes
 
 Family = Callable[[Tensor, Tensor], Latent]
 
@@ -140,64 +134,3 @@ class VAE(nn.Module):
     def likelihood(self, z: Tensor) -> Likelihood:
         """p(x|z) for codes of shape (..., latent)."""
         return self._likelihood(self.decoder(z))
-
-
-M = TypeVar("M", bound=nn.Module)
-
-
-def save_vae(path: str | Path, vae: nn.Module) -> None:
-    """Write architecture and weights as one safetensors file, whole or not at all.
-
-    The model's ``architecture`` holds the arguments that make it anew.
-    """
-    # One metadata key: safetensors keeps several in no fixed order, and bytes would differ.
-    # JSON has no infinity: df travels as text.
-    arguments: Any = vae.architecture
-    architecture = {**arguments, "df": str(arguments["df"])}
-    weights = {name: tensor.cpu() for name, tensor in vae.state_dict().items()}
-    metadata = {"architecture": json.dumps(architecture, sort_keys=True)}
-    write_bytes(path, safetensors.torch.save(weights, metadata))
-
-
-def load_vae(path: str | Path, *, device: str | torch.device = "cpu") -> VAE:
-    """Read a `VAE` that `save_vae` wrote, see `load_model`."""
-    return load_model(path, VAE, device=device)
-
-
-def load_model(
-    path: str | Path, build: Callable[..., M], *, device: str | torch.device = "cpu"
-) -> M:
-    """Read what `save_vae` wrote; nothing in the file is executed.
-
-    Parameters
-    ----------
-    path : path-like
-        The file.
-    build : callable
-        Makes the model from its ``architecture`` and a ``generator``: its class.
-    device : str or torch.device, default="cpu"
-        Where the model is to be.
-
-    Raises
-    ------
-    InputError
-        When the file is missing, truncated, or its weights are of another architecture than
-        the one that it names.
-    """
-    try:
-        with safetensors.safe_open(path, framework="pt") as file:
-            architecture: dict[str, Any] = json.loads(file.metadata()["architecture"])
-            weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        df = architecture.pop("df")
-        vae = build(
-            **architecture,
-            df=None if df == "None" else float(df),
-            generator=torch.Generator(),
-        )
-        vae.load_state_dict(weights)
-    except (FileNotFoundError, safetensors.SafetensorError) as error:
-        raise unreadable(path, "a model (.safetensors)", error) from error
-    except (TypeError, KeyError, ValueError, RuntimeError) as error:
-        reason = RuntimeError("weights and architecture do not match")
-        raise unreadable(path, "a model of vaefill", reason) from error
-    return vae.eval().to(device)

@@ -1,22 +1,21 @@
 """One training run, from a fresh or interrupted start to its files."""
 
-import os
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from tqdm import tqdm
 
 from vaefill import storage
-from vaefill.models.vae import save_vae
+from vaefill.models.files import Model, save
 from vaefill.training.checkpoint import checkpointed
 from vaefill.training.devices import environment
 from vaefill.training.fit import Epoch, fit
 
 
 def train(
-    vae: nn.Module,
+    vae: Model,
     train: Tensor,
     valid: Tensor,
     *,
@@ -25,17 +24,17 @@ def train(
     generator: torch.Generator,
     out: str | Path,
     history: str | Path,
+    checkpoints: str | Path,
     precision: str = "float32",
     **settings: Any,
 ) -> None:
     """Train with progress and a checkpoint; write model and history at the end.
 
-    The checkpoint lies in the project's root, below ``.checkpoints``, and is gone once the files
-    are there.
+    The checkpoint is gone once the files are there.
 
     Parameters
     ----------
-    vae : nn.Module
+    vae : VAE or ConditionalVAE
         Trained in place.
     train, valid : Tensor of shape (n, pixels)
         Images in [0, 1], on the model's device.
@@ -47,6 +46,8 @@ def train(
         Source of data order and draws, on the model's device.
     out, history : path-like
         The model; the losses per epoch, beside device, versions and `precision`.
+    checkpoints : path-like
+        Directory of unfinished runs.
     precision : str, default="float32"
         What the networks compute in, for the history.
     **settings
@@ -57,10 +58,8 @@ def train(
     InputError
         When another process is at work on the same run, and as for `vaefill.training.fit.fit`.
     """
-    # Copies of the repository in which experiments run share the checkpoints of its root.
-    root = f"{os.environ.get('DVC_ROOT', '.')}/.checkpoints"
     with (
-        checkpointed(root, key) as checkpoint,
+        checkpointed(checkpoints, key) as checkpoint,
         tqdm(total=epochs, unit="epoch", mininterval=2) as bar,
     ):
 
@@ -78,7 +77,7 @@ def train(
             progress=show,
             **settings,
         )
-        save_vae(out, vae)
+        save(out, vae)
         facts = {**environment(generator.device), "precision": precision}
         storage.save_table(
             history, (*Epoch._fields, *facts), [(*row, *facts.values()) for row in rows]

@@ -1,0 +1,52 @@
+"""What an import costs, what it needs, and what an installation holds."""
+
+import importlib.metadata
+import re
+import subprocess
+import sys
+import tomllib
+
+import grimp
+import pytest
+from conftest import ROOT
+
+LIGHT = """
+import vaefill, vaefill.errors, vaefill.storage
+import vaefill.metrics.calibration, vaefill.metrics.images, vaefill.metrics.rubin
+import vaefill.metrics.statistics, vaefill.missingness.mechanisms, vaefill.missingness.mixture
+assert "torch" not in sys.modules
+"""
+EVERYTHING = """
+import importlib, pkgutil, vaefill
+for module in pkgutil.walk_packages(vaefill.__path__, "vaefill."):
+    importlib.import_module(module.name)
+from vaefill.baselines import BASELINES
+from vaefill.inference import METHODS, Inferred, flagged, impute, infer, predict
+from vaefill.models import (
+    VAE, Bernoulli, ConditionalVAE, ContinuousBernoulli, MultivariateT, Normal, StudentT, load, save
+)
+"""
+# Nothing but the library's own dependencies: a package that is set to None does not import.
+ALONE = """
+import sys
+for name in ("dvc", "matplotlib", "pandas", "pydantic", "ruamel", "yaml", "jinja2", "distributed",
+             "platformdirs", "study", "stages", "tools"):
+    sys.modules[name] = None
+"""
+
+
+@pytest.mark.parametrize("code", [LIGHT, EVERYTHING], ids=["without torch", "public names"])
+def test_the_library_imports_alone(code):
+    command = [sys.executable, "-W", "error", "-c", ALONE + code]
+    done = subprocess.run(command, cwd=ROOT / "src", capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_wheel_holds_the_library_and_asks_for_what_it_imports():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
+    assert project["tool"]["hatch"]["build"]["targets"] == {"wheel": {"packages": ["src/vaefill"]}}
+    asked = {re.match(r"[\w-]+", line)[0] for line in project["project"]["dependencies"]}
+    graph = grimp.build_graph("vaefill", include_external_packages=True, cache_dir=None)
+    outside = {name for name in graph.modules if name.split(".")[0] != "vaefill"}
+    distributions = importlib.metadata.packages_distributions()
+    assert {distributions[name][0] for name in outside - sys.stdlib_module_names} == asked
