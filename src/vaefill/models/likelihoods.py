@@ -113,7 +113,8 @@ def _grey_mean(logits: Tensor) -> Tensor:
     far = torch.where(near, torch.ones_like(logits), logits)
     squared = logits.square()
     series = 0.5 + logits * (1 / 12 - squared * (1 / 720 - squared / 30240))
-    return torch.where(near, series, -1 / torch.expm1(-far) - 1 / far)
+    # Beyond 80 the exponential is lost beside 1 / l, and soon infinite, with a gradient of nan.
+    return torch.where(near, series, -1 / torch.expm1((-far).clamp(max=80)) - 1 / far)
 
 
 class _NaturalLogProb(torch.autograd.Function):
