@@ -11,7 +11,7 @@ from vaefill.storage import save_arrays
 class FetchParams(Params):
     """Params of the stage."""
 
-    dataset: Literal["mnist", "digits"]
+    dataset: Literal["mnist", "digits", "fashion_mnist", "kmnist"]
 
 
 def main(argv: Sequence[str] | None = None) -> None:

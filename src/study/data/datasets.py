@@ -6,10 +6,11 @@ Alpaydin, Kaynak: Optical Recognition of Handwritten Digits, UCI repository (199
 """
 
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 
-from study.data.mnist import Images, mnist
+from study.data.mnist import Images, given, mnist
 
 
 def digits() -> Images:
@@ -32,4 +33,9 @@ def digits() -> Images:
     return np.rint(255 * np.stack(larger)).astype(np.uint8), bunch.target.astype(np.uint8)
 
 
-DATASETS: dict[str, Callable[[], Images]] = {"mnist": mnist, "digits": digits}
+DATASETS: dict[str, Callable[[], Images]] = {
+    "mnist": mnist,
+    "digits": digits,
+    "fashion_mnist": partial(given, "fashion_mnist"),
+    "kmnist": partial(given, "kmnist"),
+}

@@ -1,11 +1,14 @@
 """MNIST: its four original IDX files, from the first source that has them.
 
 The SHA-256 of their decompressed bytes decides, whoever sent them, so the arrays never depend on
-the source.
+the source. Data sets made in MNIST's image have files of the same names and sizes; they are read
+where a person has them, and nothing is known of their bytes but that they are not MNIST's.
 
 References
 ----------
 LeCun, Cortes, Burges: The MNIST database of handwritten digits (1998).
+Xiao, Rasul, Vollgraf: Fashion-MNIST, arXiv:1708.07747 (2017).
+Clanuwat et al.: Deep learning for classical Japanese literature, arXiv:1812.01718 (2018).
 """
 
 import gzip
@@ -53,6 +56,8 @@ FILES = {
         "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
     ),
 }
+#: Where torchvision keeps the files below its root.
+FOLDERS = {"mnist": "MNIST/raw", "fashion_mnist": "FashionMNIST/raw", "kmnist": "KMNIST/raw"}
 N_TRAIN = 60_000  # the images of the first two files
 MIRRORS = (
     "https://ossci-datasets.s3.amazonaws.com/mnist",
@@ -76,7 +81,7 @@ def mnist(
     Parameters
     ----------
     directory : path-like, optional
-        Holds the four IDX files, each as ``NAME`` or ``NAME.gz``; default ``$VAEFILL_DATA``.
+        Holds the four IDX files, see `given`; default ``$VAEFILL_DATA``.
         When given it is the only source: what a person names is never silently replaced.
     cache : path-like, optional
         Keeps verified copies; default the user's cache directory.
@@ -97,13 +102,7 @@ def mnist(
 
     directory = directory or os.environ.get("VAEFILL_DATA")
     if directory:
-        try:
-            return _decode(_read_directory(Path(directory)))
-        except FAILURES as error:
-            raise InputError(
-                f"VAEFILL_DATA={directory}: {error}; point it to a directory with MNIST's four "
-                f"files ({', '.join(FILES)}, each plain or .gz), or unset it to download them"
-            ) from error
+        return given("mnist", directory=directory)
     cache = Path(cache or user_cache_dir("vaefill"))
     sources: dict[str, Callable[[], dict[str, bytes]]] = {
         f"cache {cache}": partial(_read_directory, cache),
@@ -123,12 +122,48 @@ def mnist(
     )
 
 
+def given(dataset: str, *, directory: str | Path | None = None) -> Images:
+    """Read the four IDX files of a data set where a person has them; nothing is downloaded.
+
+    Parameters
+    ----------
+    dataset : {"mnist", "fashion_mnist", "kmnist"}
+        What the files are.
+    directory : path-like, optional
+        Holds each file as ``train-images-idx3-ubyte`` or ``train-images.idx3-ubyte``, plain or
+        with ``.gz``; or is torchvision's root, with the files in `FOLDERS` below it. Default
+        ``$VAEFILL_DATA``.
+
+    Returns
+    -------
+    images : ndarray of uint8, shape (70000, 28, 28)
+    labels : ndarray of uint8, shape (70000,)
+
+    Raises
+    ------
+    InputError
+        When no directory is named, or a file is not there or not what it should be.
+    """
+    directory = directory or os.environ.get("VAEFILL_DATA")
+    advice = (
+        f"to a directory with the four files of {dataset} ({', '.join(FILES)}, each plain or .gz), "
+        "or to torchvision's root"
+    )
+    if not directory:
+        raise InputError(f"dataset = {dataset!r}: not downloaded; set VAEFILL_DATA {advice}")
+    try:
+        return _decode(_read_directory(Path(directory), dataset))
+    except FAILURES as error:
+        unset = ", or unset it to download them" if dataset == "mnist" else ""
+        raise InputError(f"VAEFILL_DATA={directory}: {error}; point it {advice}{unset}") from error
+
+
 def _decode(files: dict[str, bytes]) -> Images:
     train_images, train_labels, test_images, test_labels = (parse_idx(files[n]) for n in FILES)
     return np.concatenate([train_images, test_images]), np.concatenate([train_labels, test_labels])
 
 
-def _verified(name: str, file: IO[bytes]) -> bytes:
+def _verified(name: str, file: IO[bytes], dataset: str = "mnist") -> bytes:
     size, digest = FILES[name]
     try:
         content = file.read(size + 1)  # no more, whatever a compressed file would grow to
@@ -138,25 +173,30 @@ def _verified(name: str, file: IO[bytes]) -> bytes:
         count = "more" if len(content) > size else len(content)
         raise InputError(f"{name} should have {size} bytes, found {count}")
     found = hashlib.sha256(content).hexdigest()
-    if found != digest:
+    if dataset == "mnist" and found != digest:
         raise InputError(f"{name} is corrupt (SHA-256 {found}, not {digest})")
+    if dataset != "mnist" and found == digest:
+        raise InputError(f"{name} is that of MNIST")
     return content
 
 
-def _read_file(directory: Path, name: str) -> bytes:
-    if (path := directory / name).exists():
-        with path.open("rb") as file:
-            return _verified(name, file)
-    if (path := directory / f"{name}.gz").exists():
-        with gzip.open(path) as file:
-            return _verified(name, cast(IO[bytes], file))
-    raise InputError(f"no file {name} or {name}.gz")
+def _read_file(directory: Path, name: str, dataset: str = "mnist") -> bytes:
+    dotted = name.replace("-idx", ".idx")
+    for folder in (directory / FOLDERS[dataset], directory):
+        for path in (folder / name, folder / dotted):
+            if path.is_file():
+                with path.open("rb") as file:
+                    return _verified(name, file, dataset)
+            if (packed := path.with_name(f"{path.name}.gz")).is_file():
+                with gzip.open(packed) as file:
+                    return _verified(name, cast(IO[bytes], file), dataset)
+    raise InputError(f"no file {name}, {dotted}, or either with .gz, here or in {FOLDERS[dataset]}")
 
 
-def _read_directory(directory: Path) -> dict[str, bytes]:
+def _read_directory(directory: Path, dataset: str = "mnist") -> dict[str, bytes]:
     if not directory.is_dir():
         raise InputError("no such directory")
-    return {name: _read_file(directory, name) for name in FILES}
+    return {name: _read_file(directory, name, dataset) for name in FILES}
 
 
 def _download(
