@@ -17,6 +17,7 @@ References
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import torch
@@ -25,27 +26,53 @@ from sklearn.utils.parallel import Parallel, delayed
 from torch import Tensor
 
 from vaefill.errors import InputError
-from vaefill.missingness.checks import check_images
+from vaefill.missingness.checks import AnyImages, Images, as_batch, like
 
 # Rounding to 256 grey levels adds a variance of (1/255)^2 / 12 to each pixel.
 QUANTISATION = 1 / (12 * 255**2)
 
 
-def zero(train: Tensor, images: Tensor, missing: Tensor) -> Tensor:
-    """Predict 0, the background."""
-    _check(train, images, missing)
-    return images.masked_fill(missing, 0)
+def zero(train: AnyImages, images: Images, missing: AnyImages) -> Images:
+    """Predict 0, the background.
+
+    Parameters
+    ----------
+    train : float array or Tensor of shape (n_train, height, width)
+        Complete images in [0, 1].
+    images : float array or Tensor of shape (height, width) or (n, height, width)
+        Pixels in [0, 1] where observed.
+    missing : bool array or Tensor of the shape of `images`
+        True where a pixel is missing.
+
+    Returns
+    -------
+    array or Tensor of the shape of `images`
+        Filled in, in [0, 1]; an array where `images` is one.
+
+    Raises
+    ------
+    InputError
+        When `train` is empty or of another size, and as for
+        `vaefill.missingness.checks.as_batch`.
+    """
+    _, x, gaps = _checked(train, images, missing)
+    return like(images, x.masked_fill(gaps, 0))
 
 
-def mean(train: Tensor, images: Tensor, missing: Tensor) -> Tensor:
-    """Predict the training mean of each pixel."""
-    _check(train, images, missing)
-    return images.where(~missing, train.mean(0).to(images))
+def mean(train: AnyImages, images: Images, missing: AnyImages) -> Images:
+    """Predict the training mean of each pixel; see `zero` for what is shared."""
+    donors, x, gaps = _checked(train, images, missing)
+    return like(images, donors.mean(0).where(gaps, x))
 
 
 def knn(
-    train: Tensor, images: Tensor, missing: Tensor, *, k: int = 10, batch_size: int = 500
-) -> Tensor:
+    train: AnyImages,
+    images: Images,
+    missing: AnyImages,
+    *,
+    k: int = 10,
+    batch_size: int = 500,
+) -> Images:
     r"""Predict the mean of the `k` training images nearest on the observed pixels [1]_.
 
     Nearest in squared distance, with observed o in {0, 1}, up to a term without t:
@@ -54,12 +81,8 @@ def knn(
 
     Parameters
     ----------
-    train : Tensor of shape (n_train, height, width)
-        Complete images in [0, 1].
-    images : Tensor of shape (n, height, width)
-        Pixels in [0, 1].
-    missing : bool Tensor of shape (n, height, width)
-        True where a pixel is missing.
+    train, images, missing
+        See `zero`.
     k : int, default=10
         Neighbours, all of the same weight.
     batch_size : int, default=500
@@ -67,25 +90,24 @@ def knn(
 
     Returns
     -------
-    Tensor of shape (n, height, width)
-        Predictions in [0, 1].
+    array or Tensor of the shape of `images`
 
     Raises
     ------
     InputError
-        When `k` is not from 1 to `n_train`, or by `vaefill.missingness.checks.check_images`.
+        When `k` is not from 1 to `n_train`, and as for `zero`.
     """
-    _check(train, images, missing)
-    if not 1 <= k <= len(train):
-        raise InputError(f"k = {k}: must be from 1 to {len(train)}, the training images")
-    donors = train.flatten(1)
+    complete, x, gaps = _checked(train, images, missing)
+    if not 1 <= k <= len(complete):
+        raise InputError(f"k = {k}: must be from 1 to {len(complete)}, the training images")
+    donors = complete.flatten(1)
     squares = donors.square()
 
     def fill(x: Tensor, observed: Tensor) -> Tensor:
         parts = zip(x.split(batch_size), observed.to(x).split(batch_size), strict=True)
         return torch.cat([_neighbours(donors, squares, *part, k) for part in parts])
 
-    return _filled(fill, train, images, missing)
+    return like(images, _filled(fill, complete, x, gaps))
 
 
 def _neighbours(donors: Tensor, squares: Tensor, x: Tensor, observed: Tensor, k: int) -> Tensor:
@@ -94,13 +116,13 @@ def _neighbours(donors: Tensor, squares: Tensor, x: Tensor, observed: Tensor, k:
 
 
 def gaussian(
-    train: Tensor,
-    images: Tensor,
-    missing: Tensor,
+    train: AnyImages,
+    images: Images,
+    missing: AnyImages,
     *,
     ridge: float = QUANTISATION,
     batch_size: int = 64,
-) -> Tensor:
+) -> Images:
     r"""Predict the conditional mean of a normal distribution fitted to the training pixels [2]_.
 
     With mean :math:`\mu`, covariance :math:`S + r I` and its inverse :math:`\Lambda`, missing m and
@@ -114,12 +136,8 @@ def gaussian(
 
     Parameters
     ----------
-    train : Tensor of shape (n_train, height, width)
-        Complete images in [0, 1].
-    images : Tensor of shape (n, height, width)
-        Pixels in [0, 1].
-    missing : bool Tensor of shape (n, height, width)
-        True where a pixel is missing.
+    train, images, missing
+        See `zero`.
     ridge : float, default=`QUANTISATION`
         r, above 0: pixels that are constant in training make S singular. The default is the
         variance that rounding to 256 grey levels adds, about 1.3e-6. It hardly matters: on
@@ -129,20 +147,19 @@ def gaussian(
 
     Returns
     -------
-    Tensor of shape (n, height, width)
-        Predictions in [0, 1], computed in float64.
+    array or Tensor of the shape of `images`
+        Computed in float64.
 
     Raises
     ------
     InputError
-        When `ridge` is not above 0, or by `vaefill.missingness.checks.check_images`.
+        When `ridge` is not above 0, and as for `zero`.
     """
-    _check(train, images, missing)
+    complete, x, gaps = _checked(train, images, missing)
     if not 0 < ridge < math.inf:
         raise InputError(f"ridge = {ridge}: must be a number above 0")
-    mu, covariance = _moments(train.flatten(1))
+    mu, covariance = _moments(complete.flatten(1))
     covariance.diagonal().add_(ridge)
-    precision = torch.cholesky_inverse(torch.linalg.cholesky(covariance))
 
     def fill(x: Tensor, observed: Tensor) -> Tensor:
         prediction = mu.repeat(len(x), 1)
@@ -150,10 +167,17 @@ def gaussian(
         few = observed.sum(1) < observed.shape[1] / 2
         prediction[few] += _solve(covariance, d[few], observed[few], batch_size) @ covariance
         rest = ~few
+        precision = torch.cholesky_inverse(torch.linalg.cholesky(covariance))
         prediction[rest] -= _solve(precision, d[rest] @ precision, ~observed[rest], batch_size)
         return prediction.clamp(0, 1)
 
-    return _filled(fill, train, images, missing)
+    try:
+        return like(images, _filled(fill, complete, x, gaps))
+    except torch.linalg.LinAlgError as error:  # type: ignore[attr-defined]
+        raise InputError(
+            f"ridge = {ridge}: too small for these training images, whose covariance is singular "
+            "to rounding; raise it"
+        ) from error
 
 
 def _moments(x: Tensor) -> tuple[Tensor, Tensor]:
@@ -186,69 +210,69 @@ def _solve(matrix: Tensor, rhs: Tensor, chosen: Tensor, batch_size: int) -> Tens
     return solution
 
 
-def biharmonic(train: Tensor, images: Tensor, missing: Tensor, *, n_jobs: int = 1) -> Tensor:
+def biharmonic(train: AnyImages, images: Images, missing: AnyImages, *, n_jobs: int = 1) -> Images:
     """Predict by biharmonic interpolation within each image, scikit-image's [3]_.
 
     Of the training images it uses the mean alone, for images that are wholly missing.
 
     Parameters
     ----------
-    train : Tensor of shape (n_train, height, width)
-        Complete images in [0, 1].
-    images : Tensor of shape (n, height, width)
-        Pixels in [0, 1].
-    missing : bool Tensor of shape (n, height, width)
-        True where a pixel is missing.
+    train, images, missing
+        See `zero`.
     n_jobs : int, default=1
         Processes; -1 for one per core.
 
     Returns
     -------
-    Tensor of shape (n, height, width)
-        Predictions within the range of the image's observed pixels.
+    array or Tensor of the shape of `images`
+        What is filled in lies within the range of the image's observed pixels.
 
     Raises
     ------
     InputError
-        By `vaefill.missingness.checks.check_images`.
+        As for `zero`.
     """
-    _check(train, images, missing)
+    complete, x, gaps = _checked(train, images, missing)
 
     def fill(x: Tensor, observed: Tensor) -> Tensor:
-        shape = images.shape[1:]
+        shape = complete.shape[1:]
         pairs = zip(x.unflatten(1, shape).cpu(), ~observed.unflatten(1, shape).cpu(), strict=True)
         jobs = (delayed(inpaint_biharmonic)(image.numpy(), gaps.numpy()) for image, gaps in pairs)
         return torch.from_numpy(np.stack(Parallel(n_jobs)(jobs))).flatten(1)
 
-    return _filled(fill, train, images, missing)
+    return like(images, _filled(fill, complete, x, gaps))
 
 
-def _check(train: Tensor, images: Tensor, missing: Tensor) -> None:
-    check_images(images, missing)
-    check_images(train, torch.zeros_like(train, dtype=torch.bool), name="training images")
-    if len(train) == 0 or train.shape[1:] != images.shape[1:]:
+def _checked(
+    train: AnyImages, images: AnyImages, missing: AnyImages
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Training images, images and their missing pixels, of one type and on one device."""
+    x, gaps = as_batch(images, missing)
+    complete, _ = as_batch(train, name="training images")
+    if len(complete) == 0 or complete.shape[1:] != x.shape[1:]:
         raise InputError(
-            f"training images: shape {tuple(train.shape)}; must be one or more of the images' "
-            f"size, {tuple(images.shape[1:])}"
+            f"training images: shape {tuple(complete.shape)}; must be one or more of the images' "
+            f"size, {tuple(x.shape[1:])}"
         )
+    return complete.to(x), x, gaps
 
 
 def _filled(
-    fill: Callable[[Tensor, Tensor], Tensor], train: Tensor, images: Tensor, missing: Tensor
+    fill: Callable[[Tensor, Tensor], Tensor], complete: Tensor, x: Tensor, gaps: Tensor
 ) -> Tensor:
     """Let `fill` predict, from (n, pixels) with zeros where missing, what is partly observed."""
-    prediction = mean(train, images, missing)
-    gaps = missing.flatten(1)
-    partly = gaps.any(1) & ~gaps.all(1)
+    prediction = complete.mean(0).expand_as(x).clone()
+    missing = gaps.flatten(1)
+    partly = missing.any(1) & ~missing.all(1)
     if partly.any():
-        observed = ~gaps[partly]
-        found = fill(images[partly].flatten(1).where(observed, 0), observed)
-        prediction[partly] = found.to(images).unflatten(1, images.shape[1:])
-    return prediction.where(missing, images)
+        observed = ~missing[partly]
+        found = fill(x[partly].flatten(1).where(observed, 0), observed)
+        prediction[partly] = found.to(x).unflatten(1, x.shape[1:])
+    return prediction.where(gaps, x)
 
 
 #: An imputer's name to its function of (train, images, missing).
-BASELINES: dict[str, Callable[[Tensor, Tensor, Tensor], Tensor]] = {
+BASELINES: dict[str, Callable[..., Any]] = {
     "zero": zero,
     "mean": mean,
     "knn": knn,

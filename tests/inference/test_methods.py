@@ -8,7 +8,7 @@ import torch
 from exact import KINDS, errors, gen, make, quadrature
 
 from vaefill.errors import InputError
-from vaefill.inference.methods import METHODS, Inferred, flagged, infer
+from vaefill.inference import METHODS, Inferred, flagged, infer
 from vaefill.models.vae import VAE
 
 EXACT = ["metropolis_within_gibbs", "importance", "laplace", "refit"]
@@ -34,7 +34,7 @@ def quick(vae: VAE, images, missing, method: str, seed: int = 1, **options) -> I
     return infer(vae, images, missing, method=method, generator=gen(seed), **settings)
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", METHODS[VAE])
 @pytest.mark.parametrize("kind", KINDS)
 def test_missing_pixels_are_never_looked_at(kind, method):
     vae, (images, missing) = make(kind), data()
@@ -48,7 +48,7 @@ def test_missing_pixels_are_never_looked_at(kind, method):
     torch.testing.assert_close(hidden, seen, rtol=0, atol=0, equal_nan=True)
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", METHODS[VAE])
 def test_draws_are_the_generators(method):
     vae, (images, missing) = make(), data()
     first, again, other = (quick(vae, images, missing, method, seed) for seed in (1, 1, 2))
@@ -84,7 +84,7 @@ def test_batches_matter_by_their_draws_alone(method):
     assert error.max() < 5 * 0.5 * 2**0.5  # the standard deviation of a mean is at most 1 / 2
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", METHODS[VAE])
 @pytest.mark.parametrize("kind", KINDS)
 def test_nothing_observed_gives_the_prior(kind, method):
     vae, images = make(kind), torch.full((5, 3, 4), math.nan, dtype=torch.float64)
@@ -105,14 +105,14 @@ def test_methods_find_the_prior_by_themselves(method):
     # Given to the method itself, an image of which nothing is observed is no special case.
     vae, x = make(), torch.zeros(3, 12, dtype=torch.float64)
     settings = {"n_chains": 40} if "gibbs" in method else {}
-    inferred = METHODS[method](vae, x, x.bool(), generator=gen(), **settings)
+    inferred = METHODS[VAE][method](vae, x, x.bool(), generator=gen(), **settings)
     expected = vae.likelihood(vae.prior.rsample(gen(5), (20_000,))).mean.mean(0)
     allowed = 5 * 0.5 / inferred.diagnostics["ess"].min().sqrt()
     assert (inferred.mean - expected).abs().max() < allowed
     assert allowed < 0.25
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", METHODS[VAE])
 def test_everything_observed_is_a_reconstruction(method):
     vae, (images, missing) = make(), data()
     x, settings = images[5:6].flatten(1), {"n_chains": 40} if "gibbs" in method else {}
@@ -128,7 +128,7 @@ def test_everything_observed_is_a_reconstruction(method):
         torch.testing.assert_close(inferred.mean, vae.likelihood(code).mean)
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", METHODS[VAE])
 def test_no_image_at_all(method):
     images, missing = data()
     inferred = quick(make(), images[:0], missing[:0], method)
@@ -137,7 +137,7 @@ def test_no_image_at_all(method):
     assert all(part.shape == (0,) for part in inferred.diagnostics.values())
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", METHODS[VAE])
 def test_float32_and_the_models_dtype(method):
     images, missing = data()
     inferred = quick(make().float(), images, missing, method)
@@ -146,36 +146,22 @@ def test_float32_and_the_models_dtype(method):
     assert not inferred.mean.requires_grad
 
 
-def spoil(images, missing, value):
-    images, place = images.clone(), (~missing).nonzero()[[7, 40]]
-    images[tuple(place.T)] = value
-    return images, missing
-
-
 @pytest.mark.parametrize(
-    ("change", "options", "message"),
+    ("options", "message"),
     [
-        (lambda x, m: (x, m.float()), {}, r"missing: torch.float32 .* must be torch.bool"),
-        (lambda x, m: (x, m[:-1]), {}, r"missing: torch.bool of shape \(9, 3, 4\)"),
-        (lambda x, m: (x[:, 1:], m[:, 1:]), {}, r"images: of shape \(10, 2, 4\); .* of 12 pixels"),
-        (lambda x, m: (x[0], m[0]), {}, r"images: of shape \(3, 4\); .* must be \(n, height"),
-        (lambda x, m: spoil(x, m, math.nan), {}, r"2 observed pixels .* first in image 1"),
-        (lambda x, m: spoil(x, m, 255.0), {}, r"2 observed pixels are nan or outside \[0, 1\]"),
-        (lambda x, m: spoil(x, m, -1e-6), {}, r"2 observed pixels are nan or outside \[0, 1\]"),
-        (lambda x, m: (x, m), {"method": "gibbs"}, "method = 'gibbs': must be one of single_pass"),
-        (lambda x, m: (x, m), {"n_draws": 0}, "n_draws = 0: must be at least 1"),
-        (lambda x, m: (x, m), {"batch_size": 0}, "batch_size = 0: must be at least 1"),
+        ({"method": "gibbs"}, "method = 'gibbs': must be one of single_pass, iterated, map"),
+        ({"n_draws": 0}, "n_draws = 0: must be at least 1"),
+        ({"batch_size": 0}, "batch_size = 0: must be at least 1"),
     ],
 )
-def test_bad_input_is_named(change, options, message):
-    with pytest.raises(InputError, match=message) as error:
-        infer(make(), *change(*data()), **{"method": "iterated", "generator": gen()} | options)
-    assert "\n" not in str(error.value)
+def test_bad_settings_are_named(options, message):
+    with pytest.raises(InputError, match=message):
+        infer(make(), *data(), **{"method": "iterated", "generator": gen()} | options)
 
 
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", METHODS[VAE])
 @pytest.mark.parametrize("kind", KINDS)
 def test_on_a_gpu(kind, method):
     images, missing = data()

@@ -22,6 +22,7 @@ from vaefill.inference.convergence import pareto_k, weight_ess
 from vaefill.inference.methods import METHODS
 from vaefill.inference.mixtures import Mixture, Shared
 from vaefill.inference.selfnormalised import importance, weigh, weighted
+from vaefill.models import VAE
 
 WEIGHTED = ["importance", "laplace", "refit"]
 
@@ -33,7 +34,7 @@ def test_linear_gaussian_in_closed_form(method):
     mean, covariance = model.exact(x, observed)
     variance = torch.einsum("ip,nij,jp->np", model.weights, covariance, model.weights)
     exact = Exact(mean @ model.weights, variance, mean)
-    inferred = METHODS[method](model, x, observed, generator=gen(), n_draws=400)
+    inferred = METHODS[VAE][method](model, x, observed, generator=gen(), n_draws=400)
     assert inferred.diagnostics["ess"].min() > 25
     error = errors(inferred, exact)
     assert error.abs().max() < 5
@@ -50,7 +51,7 @@ def test_linear_gaussian_in_closed_form(method):
 def test_two_coordinates_against_integration(kind, method):
     vae, (x, observed) = make(kind), incomplete(6)
     exact = quadrature(vae, x, observed)
-    inferred = METHODS[method](vae, x, observed, generator=gen(), n_proposals=2000)
+    inferred = METHODS[VAE][method](vae, x, observed, generator=gen(), n_proposals=2000)
     assert inferred.diagnostics["ess"].min() > 100
     assert errors(inferred, exact).abs().max() < 5
     check_codes(inferred, exact, vae)
@@ -64,7 +65,7 @@ def test_three_coordinates_against_elliptical_slice_sampling(kind):
     vae, (x, observed) = make(kind, latent=3), incomplete(3)
     mean, error = elliptical_slice(vae, x, observed)
     for method in WEIGHTED:
-        inferred = METHODS[method](vae, x, observed, generator=gen(), n_proposals=8000)
+        inferred = METHODS[VAE][method](vae, x, observed, generator=gen(), n_proposals=8000)
         own = (inferred.mean - mean).abs()
         # The variance of a pixel's mean is at most 1 / 4.
         allowed = (error.square() + 0.25 / inferred.diagnostics["ess"].unsqueeze(-1)).sqrt()
@@ -130,7 +131,7 @@ def test_draws_far_out_in_the_tail_are_weighed():
 def test_bad_settings_are_named(method, settings, message):
     x, observed = incomplete(2)
     with pytest.raises(InputError, match=message):
-        METHODS[method](make(), x, observed, generator=gen(), **settings)
+        METHODS[VAE][method](make(), x, observed, generator=gen(), **settings)
 
 
 def test_the_prior_guards_against_an_encoder_that_is_far_off():

@@ -1,51 +1,28 @@
-"""A trained model with a way to infer: one face for models of either kind.
-
-A VAE that was trained on complete images needs a method to infer its code from the observed
-pixels (`vaefill.inference.methods`). A model that was trained to impute infers it itself
-(`vaefill.inference.conditional`). Beyond that they do the same.
-"""
+"""A trained model with a way to infer: one face for models of either kind."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from vaefill.inference import conditional as conditional_inference
-from vaefill.inference import methods as inference
-from vaefill.inference.target import Inferred
-from vaefill.models.conditional import ConditionalVAE
-from vaefill.models.vae import VAE, load_model
-
-
-class Imputer(Protocol):
-    """A trained model with a way to infer. Images are (n, height, width); results on the CPU."""
-
-    def infer(self, images: Tensor, missing: Tensor) -> Inferred:
-        """Infer codes and expected pixels of images, whose missing pixels are not looked at."""
-        ...
-
-    def explain(self, images: Tensor, missing: Tensor) -> Tensor:
-        """Draw one code, (1, n, latent), of every *complete* image, from its posterior."""
-        ...
-
-    def decode(self, codes: Tensor, images: Tensor, missing: Tensor) -> Tensor:
-        """Return what codes (J, n, latent) expect of the pixels: (J, n, height, width)."""
-        ...
+from vaefill.inference import Inferred, infer
+from vaefill.inference.conditional import decode
+from vaefill.models import VAE, ConditionalVAE, load
 
 
 @dataclass(frozen=True)
-class LatentImputer:
-    """A VAE that was trained on complete images, and a method to infer its code.
+class Imputer:
+    """A trained model with a way to infer. Images are (n, height, width); results on the CPU.
 
     Parameters
     ----------
-    vae : VAE
-        Trained model.
+    model : VAE or ConditionalVAE
+        Trained on complete images, or to impute.
     method : str
-        A key of `vaefill.inference.methods.METHODS`.
+        See `vaefill.inference.methods`.
     n_draws : int
         Codes per image.
     generator : torch.Generator
@@ -54,72 +31,33 @@ class LatentImputer:
         What else the method takes.
     """
 
-    vae: VAE
+    model: VAE | ConditionalVAE
     method: str
     n_draws: int
     generator: torch.Generator
     settings: Mapping[str, Any]
 
     def infer(self, images: Tensor, missing: Tensor) -> Inferred:
-        """See `Imputer`."""
-        return inference.infer(
-            self.vae, images, missing,
+        """Infer codes and expected pixels of images, whose missing pixels are not looked at."""
+        return infer(
+            self.model, images, missing,
             method=self.method, generator=self.generator, n_draws=self.n_draws, **self.settings,
         )  # fmt: skip
 
     @torch.no_grad()
     def explain(self, images: Tensor, missing: Tensor) -> Tensor:
-        """See `Imputer`."""
-        x = images.flatten(1).to(self.generator.device)
-        return self.vae.posterior(x).rsample(self.generator, (1,)).cpu()
+        """Draw one code, (1, n, latent), of every *complete* image, from its posterior."""
+        x, gaps = (part.flatten(1).to(self.generator.device) for part in (images, missing))
+        given = (x, ~gaps) if isinstance(self.model, ConditionalVAE) else (x,)
+        return self.model.posterior(*given).rsample(self.generator, (1,)).cpu()
 
     @torch.no_grad()
     def decode(self, codes: Tensor, images: Tensor, missing: Tensor) -> Tensor:
-        """See `Imputer`."""
-        expected: Tensor = self.vae.likelihood(codes.to(self.generator.device)).mean.cpu()
+        """Return what codes (J, n, latent) expect of the pixels: (J, n, height, width)."""
+        if isinstance(self.model, ConditionalVAE):
+            return decode(self.model, codes, images, missing)
+        expected: Tensor = self.model.likelihood(codes.to(self.generator.device)).mean.cpu()
         return expected.reshape(*codes.shape[:-1], *images.shape[1:])
-
-
-@dataclass(frozen=True)
-class ConditionalImputer:
-    """A model that was trained to impute, and what of its p(z|x_o) to take.
-
-    Parameters
-    ----------
-    vae : ConditionalVAE
-        Trained model.
-    method : str
-        One of `vaefill.inference.conditional.METHODS`.
-    n_draws : int
-        Codes per image.
-    generator : torch.Generator
-        Source of the draws, on the model's device.
-    settings : dict
-        What else `vaefill.inference.conditional.infer` takes.
-    """
-
-    vae: ConditionalVAE
-    method: str
-    n_draws: int
-    generator: torch.Generator
-    settings: Mapping[str, Any]
-
-    def infer(self, images: Tensor, missing: Tensor) -> Inferred:
-        """See `Imputer`."""
-        return conditional_inference.infer(
-            self.vae, images, missing,
-            method=self.method, generator=self.generator, n_draws=self.n_draws, **self.settings,
-        )  # fmt: skip
-
-    @torch.no_grad()
-    def explain(self, images: Tensor, missing: Tensor) -> Tensor:
-        """See `Imputer`."""
-        x, gaps = (a.flatten(1).to(self.generator.device) for a in (images, missing))
-        return self.vae.posterior(x, ~gaps).rsample(self.generator, (1,)).cpu()
-
-    def decode(self, codes: Tensor, images: Tensor, missing: Tensor) -> Tensor:
-        """See `Imputer`."""
-        return conditional_inference.decode(self.vae, codes, images, missing)
 
 
 def load_imputer(
@@ -135,13 +73,6 @@ def load_imputer(
     Raises
     ------
     InputError
-        As for `vaefill.models.vae.load_model`; of the method, when it is used.
+        As for `vaefill.models.load`; of the method, when it is used.
     """
-    vae = load_model(path, _build, device=generator.device)
-    if isinstance(vae, ConditionalVAE):
-        return ConditionalImputer(vae, method, n_draws, generator, settings)
-    return LatentImputer(vae, method, n_draws, generator, settings)
-
-
-def _build(**architecture: Any) -> VAE | ConditionalVAE:
-    return (ConditionalVAE if "networks" in architecture else VAE)(**architecture)
+    return Imputer(load(path, device=generator.device), method, n_draws, generator, settings)

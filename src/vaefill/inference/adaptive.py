@@ -27,7 +27,7 @@ import math
 import torch
 from torch import Tensor
 
-from vaefill.inference.mixtures import FullT, Mixture
+from vaefill.inference.mixtures import FullT, Mixture, cholesky
 
 FLOOR = 0.1  # the share that components have alike, as what was missed may lie near any of them
 
@@ -65,7 +65,7 @@ def adapt(mixture: Mixture, z: Tensor, log_weights: Tensor) -> Mixture:
         scatter = torch.einsum("kn,kni,knj->nij", pull, spread, spread)
         count = 1 / part.square().sum(0)[:, None, None]  # effective number of draws
         scatter = (count * scatter + latent * torch.cholesky_inverse(law.factor)) / (count + latent)
-        factor = torch.linalg.cholesky(torch.linalg.inv(scatter))
+        factor = cholesky(torch.linalg.inv_ex(scatter).inverse)
         refitted.append(FullT(mu.to(z.dtype), factor, law.df))
     shares = torch.stack(mass).softmax(0)
     shares = (1 - FLOOR) * shares + FLOOR / len(laws)

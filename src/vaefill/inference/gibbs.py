@@ -60,7 +60,7 @@ def pseudo_gibbs(
     Parameters
     ----------
     vae, x, observed, generator
-        See `vaefill.inference.iterated.single_pass`.
+        See `vaefill.inference.single_pass.single_pass`.
     n_draws : int, default=100
         States to return, at even distances; at most ``n_chains * n_iterations``.
     n_chains : int, default=4

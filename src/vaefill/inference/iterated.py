@@ -1,45 +1,16 @@
-"""Inference by the encoder alone: of a zero-filled image, or of its own imputation, iterated.
+"""Inference by the encoder alone: of its own imputation, iterated.
 
 The encoder knows complete images. Where zeros stand for missing pixels it sees a background that
 is not there; filling in what the decoder expects, and encoding again, removes most of that bias.
 The fixed point is the location of pseudo-Gibbs sampling (`vaefill.inference.gibbs`) without its
-noise. Both are quick, and neither is the posterior: they are where the other methods start.
+noise. It is quick and not the posterior: it is where the other methods start.
 """
 
 import torch
 from torch import Tensor
 
-from vaefill.inference import single_pass as imputation
 from vaefill.inference.target import Inferred, at_least
 from vaefill.models.vae import VAE
-
-
-@torch.no_grad()
-def single_pass(
-    vae: VAE, x: Tensor, observed: Tensor, *, generator: torch.Generator, n_draws: int = 100
-) -> Inferred:
-    """Decode the location of q(z|x) of the zero-filled image, as `vaefill.inference.predict` does.
-
-    Parameters
-    ----------
-    vae : VAE
-        Trained model.
-    x : Tensor of shape (n, pixels)
-        Images in [0, 1], with 0 where a pixel is missing.
-    observed : bool Tensor of shape (n, pixels)
-        False where a pixel is missing.
-    generator : torch.Generator
-        Source of the draws, on the device of `x`.
-    n_draws : int, default=100
-        Draws from q(z|x) to return.
-
-    Returns
-    -------
-    Inferred
-        Without diagnostics.
-    """
-    codes = vae.posterior(x).rsample(generator, (n_draws,))
-    return Inferred(imputation.single_pass(vae, x, observed), codes, {})
 
 
 @torch.no_grad()
@@ -52,10 +23,12 @@ def iterated(
     n_draws: int = 100,
     n_iterations: int = 10,
 ) -> Inferred:
-    """Encode the own imputation again, several times; see `single_pass` for what is shared.
+    """Encode the own imputation again, several times.
 
     Parameters
     ----------
+    vae, x, observed, generator, n_draws
+        See `vaefill.inference.single_pass.single_pass`.
     n_iterations : int, default=10
         Encodings after that of the zero-filled image; 0 is the single pass.
 
@@ -82,8 +55,8 @@ def fill(vae: VAE, x: Tensor, observed: Tensor, *, n_iterations: int = 10) -> tu
         What is encoded last, and the decoder's mean at its location.
     """
     at_least("n_iterations", n_iterations, 0)
-    filled, mean = x, imputation.single_pass(vae, x, observed)
-    for _ in range(n_iterations):
+    mean = torch.zeros_like(x)
+    for _ in range(1 + n_iterations):
         filled = x.where(observed, mean)
         mean = vae.likelihood(vae.encoder(filled)[0]).mean
     return filled, mean

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from vaefill.inference.adaptive import FLOOR, adapt
-from vaefill.inference.mixtures import FullT, Mixture
+from vaefill.inference.mixtures import FullT, Mixture, cholesky
 from vaefill.inference.modes import Modes, find_modes
 from vaefill.inference.selfnormalised import weigh, weighted
 from vaefill.inference.target import Inferred, at_least, between_0_and_1
@@ -80,7 +80,7 @@ def laplace_mixture(modes: Modes, df: float) -> tuple[list[FullT], Tensor]:
     shares : float64 Tensor of shape (starts, n)
         By the mass around the modes, but each at least `FLOOR` / starts.
     """
-    factors = torch.linalg.cholesky(modes.precision)
+    factors = cholesky(modes.precision)
     mass = modes.log_joint - factors.diagonal(dim1=-2, dim2=-1).log().sum(-1)
     shares = (1 - FLOOR) * mass.softmax(0) + FLOOR / len(mass)
     return [FullT(*law, df) for law in zip(modes.z, factors, strict=True)], shares

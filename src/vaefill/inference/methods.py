@@ -1,9 +1,11 @@
-"""Inference of the missing pixels with a trained VAE: the methods by name, for many images.
+"""Inference of the missing pixels with a trained model: the methods by name, for many images.
+
+With a `VAE`, which was trained on complete images:
 
 =========================== ==================================================== ===============
 name                        estimate of E[x_m|x_o]                               module
 =========================== ==================================================== ===============
-``single_pass``             decoder at the code of the zero-filled image         `iterated`
+``single_pass``             decoder at the code of the zero-filled image         `single_pass`
 ``iterated``                the same of the own imputation, encoded repeatedly   `iterated`
 ``map``                     decoder at the most probable code                    `modes`
 ``pseudo_gibbs``            chain of encoder and decoder, without correction     `gibbs`
@@ -14,44 +16,56 @@ name                        estimate of E[x_m|x_o]                              
 =========================== ==================================================== ===============
 
 The last five average over the posterior p(z|x_o), the last four of them exactly in the limit of
-many draws; `flagged` tells where they did not get there.
+many draws; `flagged` tells where they did not get there. With a `ConditionalVAE`, which was trained
+to impute:
+
+=========================== ==================================================== ===============
+``single_pass``             decoder at the location of p(z|x_o)                  `single_pass`
+``draws``                   decoder averaged over draws of p(z|x_o)              `conditional`
+=========================== ==================================================== ===============
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from vaefill.errors import InputError
-from vaefill.inference.convergence import flagged
+from vaefill.inference.batches import batches
+from vaefill.inference.conditional import draws
 from vaefill.inference.gibbs import metropolis_within_gibbs, pseudo_gibbs
-from vaefill.inference.iterated import iterated, single_pass
+from vaefill.inference.iterated import iterated
 from vaefill.inference.laplace import laplace
 from vaefill.inference.modes import posterior_mode
 from vaefill.inference.refit import refit
 from vaefill.inference.selfnormalised import importance
+from vaefill.inference.single_pass import single_pass
 from vaefill.inference.target import Inferred, at_least
+from vaefill.missingness.checks import AnyImages
+from vaefill.models.conditional import ConditionalVAE
+from vaefill.models.files import Model
 from vaefill.models.vae import VAE, one_of
 
-__all__ = ["METHODS", "Inferred", "flagged", "infer"]
-
-METHODS: dict[str, Callable[..., Inferred]] = {
-    "single_pass": single_pass,
-    "iterated": iterated,
-    "map": posterior_mode,
-    "pseudo_gibbs": pseudo_gibbs,
-    "metropolis_within_gibbs": metropolis_within_gibbs,
-    "importance": importance,
-    "laplace": laplace,
-    "refit": refit,
+METHODS: dict[type[Model], dict[str, Callable[..., Inferred]]] = {
+    VAE: {
+        "single_pass": single_pass,
+        "iterated": iterated,
+        "map": posterior_mode,
+        "pseudo_gibbs": pseudo_gibbs,
+        "metropolis_within_gibbs": metropolis_within_gibbs,
+        "importance": importance,
+        "laplace": laplace,
+        "refit": refit,
+    },
+    ConditionalVAE: {"single_pass": single_pass, "draws": draws},
 }
 
 
 def infer(
-    vae: VAE,
-    images: Tensor,
-    missing: Tensor,
+    model: Model,
+    images: AnyImages,
+    missing: AnyImages,
     *,
     method: str,
     generator: torch.Generator,
@@ -63,14 +77,14 @@ def infer(
 
     Parameters
     ----------
-    vae : VAE
+    model : VAE or ConditionalVAE
         Trained model.
-    images : Tensor of shape (n, height, width)
+    images : float array or Tensor of shape (height, width) or (n, height, width)
         Pixels in [0, 1]; those that are missing are not looked at, and may be nan.
-    missing : bool Tensor of shape (n, height, width)
+    missing : bool array or Tensor of the shape of `images`
         True where a pixel is missing.
     method : str
-        A key of `METHODS`.
+        A key of `METHODS` for the kind of model.
     generator : torch.Generator
         Source of the draws, on the model's device.
     n_draws : int, default=100
@@ -83,71 +97,57 @@ def infer(
     Returns
     -------
     Inferred
-        On the CPU; ``mean`` is of shape (n, height, width) and holds the prediction of all pixels,
-        the observed ones as well (`vaefill.inference.impute` keeps those as they are). An image
-        without an observed pixel gets the prior: draws from it as codes, the average of their
-        decoder means, and nan for all diagnostics.
+        Of Tensors on the CPU, whatever the images are. ``mean`` is of the shape of `images` and
+        holds the prediction of all pixels, the observed ones as well
+        (`vaefill.inference.impute` keeps those as they are). An image without an observed pixel
+        gets the prior: draws from it as codes, and the average of their decoder means; a `VAE`
+        has nan for all its diagnostics.
 
     Raises
     ------
     InputError
-        When `method` is unknown, the shapes differ, `missing` is not boolean, the images are not
-        of the model's size, an observed pixel is not in [0, 1], or a setting is out of range.
+        When `method` is unknown, the images are not of the model's size, or a setting is out of
+        range, and as for `vaefill.missingness.checks.as_batch`.
     """
-    one_of("method", method, METHODS)
+    methods = METHODS[type(model)]
+    one_of("method", method, methods)
     at_least("n_draws", n_draws, 1)
-    at_least("batch_size", batch_size, 1)
-    _check(vae, images, missing)
-    weight = next(vae.parameters())  # of the dtype and on the device to compute in
+    run = (
+        partial(_apart_from_blanks, methods[method]) if isinstance(model, VAE) else methods[method]
+    )
     parts = []
-    for x, gaps in zip(images.split(batch_size), missing.split(batch_size), strict=True):
-        observed = ~gaps.flatten(1).to(weight.device)
-        x = x.flatten(1).to(weight).where(observed, 0)
-        some = observed.any(1)
-        inferred = METHODS[method](
-            vae, x[some], observed[some], generator=generator, n_draws=n_draws, **settings
-        )
-        parts.append(_with_blanks(vae, inferred, some, generator, n_draws))
-    mean, codes, diagnostics = zip(*parts, strict=True)
+    for x, observed in batches(model, images, missing, batch_size):
+        found = run(model, x, observed, generator=generator, n_draws=n_draws, **settings)
+        diagnostics = {name: values.cpu() for name, values in found.diagnostics.items()}
+        parts.append(Inferred(found.mean.cpu(), found.codes.cpu(), diagnostics))
+    mean, codes, each = zip(*parts, strict=True)
     return Inferred(
-        torch.cat(mean).reshape(images.shape),
+        torch.cat(mean).reshape(tuple(images.shape)),
         torch.cat(codes, dim=1),
-        {name: torch.cat([part[name] for part in diagnostics]) for name in diagnostics[0]},
+        {name: torch.cat([part[name] for part in each]) for name in each[0]},
     )
 
 
 @torch.no_grad()
-def _with_blanks(
-    vae: VAE, inferred: Inferred, some: Tensor, generator: torch.Generator, n_draws: int
+def _apart_from_blanks(
+    method: Callable[..., Inferred],
+    vae: VAE,
+    x: Tensor,
+    observed: Tensor,
+    *,
+    generator: torch.Generator,
+    n_draws: int,
+    **settings: Any,
 ) -> Inferred:
-    """Put images that the method was not given, as nothing of them is observed, in their places."""
+    """Infer by a method, but by the prior where nothing is observed."""
+    some = observed.any(1)
+    found = method(vae, x[some], observed[some], generator=generator, n_draws=n_draws, **settings)
     drawn = vae.prior.rsample(generator, (n_draws, int((~some).sum())))
-    codes = inferred.codes.new_empty(len(inferred.codes), len(some), drawn.shape[-1])
-    codes[:, some], codes[:, ~some] = inferred.codes, drawn[: len(codes)]
-    mean = inferred.mean.new_empty(len(some), inferred.mean.shape[1])
-    mean[some], mean[~some] = inferred.mean, vae.likelihood(drawn).mean.mean(0)
+    codes = found.codes.new_empty(len(found.codes), len(some), drawn.shape[-1])
+    codes[:, some], codes[:, ~some] = found.codes, drawn[: len(codes)]
+    mean = found.mean.new_empty(x.shape)
+    mean[some], mean[~some] = found.mean, vae.likelihood(drawn).mean.mean(0)
     diagnostics = {}
-    for name, values in inferred.diagnostics.items():
+    for name, values in found.diagnostics.items():
         diagnostics[name] = values.new_full(some.shape, torch.nan).masked_scatter(some, values)
-    return Inferred(mean.cpu(), codes.cpu(), {k: v.cpu() for k, v in diagnostics.items()})
-
-
-def _check(vae: VAE, images: Tensor, missing: Tensor) -> None:
-    if missing.dtype != torch.bool or missing.shape != images.shape:
-        raise InputError(
-            f"missing: {missing.dtype} of shape {tuple(missing.shape)}; "
-            f"must be torch.bool of the images' shape, {tuple(images.shape)}"
-        )
-    pixels = vae.architecture["pixels"]
-    if images.ndim < 2 or images[:1].flatten(1).shape[1] != pixels:
-        raise InputError(
-            f"images: of shape {tuple(images.shape)}; the model was trained on images of "
-            f"{pixels} pixels, so it must be (n, height, width) with height * width = {pixels}"
-        )
-    bad = ~((images >= 0) & (images <= 1) | missing).flatten(1)
-    if bool(bad.any()):
-        first = int(bad.any(1).nonzero()[0])
-        raise InputError(
-            f"images: {int(bad.sum())} observed pixels are nan or outside [0, 1], first in image "
-            f"{first}; scale them to [0, 1], or mark them as missing"
-        )
+    return Inferred(mean, codes, diagnostics)

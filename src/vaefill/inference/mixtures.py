@@ -140,6 +140,29 @@ class Mixture:
         return total
 
 
+def cholesky(matrices: Tensor) -> Tensor:
+    """Lower Cholesky factors of precision matrices.
+
+    Where rounding has left a matrix that is not positive definite, as at a decoder that has
+    saturated, the factor of its diagonal alone; 1 where that is not finite either. The scale of a
+    proposal has a say in how good its draws are, none in whether they are weighed rightly.
+
+    Parameters
+    ----------
+    matrices : float64 Tensor of shape (..., latent, latent)
+
+    Returns
+    -------
+    Tensor of the shape of `matrices`
+    """
+    factors, failures = torch.linalg.cholesky_ex(matrices)
+    failed = (failures > 0) | ~factors.isfinite().all(-1).all(-1)
+    diagonal = matrices.diagonal(dim1=-2, dim2=-1)
+    usable = (diagonal > 0) & diagonal.isfinite()
+    alone = torch.diag_embed(diagonal.where(usable, 1).sqrt())
+    return alone.where(failed[..., None, None], factors)
+
+
 def systematic(shares: Tensor, n_draws: int, generator: torch.Generator) -> Tensor:
     """Draw indices, each ``n_draws * share`` times, rounded up or down at random.
 

@@ -21,6 +21,7 @@ References
    distribution", Journal of the American Statistical Association 84 (1989), 881-896.
 """
 
+import math
 from typing import Any, NamedTuple
 
 import torch
@@ -69,7 +70,7 @@ def posterior_mode(
     max_iterations: int = 50,
     tolerance: float = 1e-3,
 ) -> Inferred:
-    """Decode the most probable code; `iterated.single_pass` says what is shared.
+    """Decode the most probable code; `single_pass.single_pass` says what is shared.
 
     Parameters
     ----------
@@ -118,11 +119,13 @@ def _climb(
     for _ in range(max_iterations):
         damped = precision[active]
         damped.diagonal(dim1=-2, dim2=-1).mul_(1 + damping[active, None])
-        factor = torch.linalg.cholesky(damped)
+        factor, failures = torch.linalg.cholesky_ex(damped)
         step = torch.cholesky_solve(gradient[active, :, None], factor).squeeze(-1)
+        # What rounding has left indefinite has no step yet: more damping will give it one.
+        step = step.masked_fill(failures[:, None] > 0, math.nan)
         # What the step can gain ends the ascent: at a smooth maximum or, damped, at a kink.
         rounding = torch.finfo(z.dtype).eps * (1 + value[active].abs())
-        going = (step * gradient[active]).sum(-1) > rounding.clamp(min=tolerance)
+        going = ~((step * gradient[active]).sum(-1) <= rounding.clamp(min=tolerance))
         active = active[going]
         if not len(active):
             break

@@ -43,7 +43,8 @@ def importance(
     Parameters
     ----------
     vae, x, observed, generator, n_draws
-        See `vaefill.inference.iterated.single_pass`. The `n_draws` codes are resampled by weight.
+        See `vaefill.inference.single_pass.single_pass`. The `n_draws` codes are resampled by
+        weight.
     n_proposals : int, default=1000
         Weighted draws per image.
     defensive : float, default=0.1

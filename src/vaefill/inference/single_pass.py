@@ -1,101 +1,132 @@
-"""Inference of the missing pixels with a trained VAE.
+"""Inference by one pass through encoder and decoder, with a model of either kind.
 
-A method maps images and their `observed` pixels to a *prediction*: the decoder's whole output.
-The *imputation* keeps the observed pixels and takes the missing ones from the prediction. What
-lies under the missing pixels is never looked at; it may be nan.
+A *prediction* is the decoder's whole output. The *imputation* keeps the observed pixels and takes
+the missing ones from the prediction. What lies under the missing pixels is never looked at; it may
+be nan.
 """
-
-from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
 from vaefill.errors import InputError
-from vaefill.models.vae import VAE
+from vaefill.inference.batches import batches
+from vaefill.inference.target import Inferred
+from vaefill.missingness.checks import AnyImages, Images, as_batch, like
+from vaefill.models.conditional import ConditionalVAE, Conditioned
+from vaefill.models.files import Model
 
-Method = Callable[[VAE, Tensor, Tensor], Tensor]
 
+def encode(model: Model, x: Tensor, observed: Tensor) -> Conditioned:
+    """Say what the encoder makes of the observed pixels.
 
-def single_pass(vae: VAE, x: Tensor, observed: Tensor) -> Tensor:
-    """Predict by one pass: zeros where pixels are missing, encode, decode the location of q(z|x).
-
-    The encoder was trained on complete images and reads the zeros as pixels without ink, so that
-    the prediction is biased towards the background. This is the slides' method.
+    That of a `ConditionalVAE` was trained to see what is missing, and gives p(z|x_o). That of a
+    `VAE` was trained on complete images: it reads zeros in place of the missing pixels as pixels
+    without ink, so that a prediction is biased towards the background.
 
     Parameters
     ----------
-    vae : VAE
+    model : VAE or ConditionalVAE
         Trained model.
     x : Tensor of shape (n, pixels)
-        Images in [0, 1].
+        Images in [0, 1]; what is missing is not looked at.
     observed : bool Tensor of shape (n, pixels)
         False where a pixel is missing.
-
-    Returns
-    -------
-    Tensor of shape (n, pixels)
-        Expected pixels under p(x|z), in [0, 1].
     """
-    mu, _ = vae.encoder(x.where(observed, 0))
-    return vae.likelihood(mu).mean
-
-
-METHODS: dict[str, Method] = {"single_pass": single_pass}
+    if isinstance(model, ConditionalVAE):
+        return model.condition(x, observed)
+    mu, logvar = model.encoder(x.where(observed, 0))
+    return Conditioned(mu, model.family(mu, logvar), model.likelihood)
 
 
 @torch.no_grad()
-def predict(
-    vae: VAE,
-    images: Tensor,
-    missing: Tensor,
-    *,
-    method: str = "single_pass",
-    batch_size: int = 1000,
-) -> Tensor:
-    """Predict all images with one of `METHODS`, a batch at a time.
+def single_pass(
+    model: Model, x: Tensor, observed: Tensor, *, generator: torch.Generator, n_draws: int = 100
+) -> Inferred:
+    """Decode the location of the encoder's distribution, as `predict` does.
 
     Parameters
     ----------
-    vae : VAE
+    model : VAE or ConditionalVAE
         Trained model.
-    images : Tensor of shape (n, height, width)
-        Pixels in [0, 1].
-    missing : bool Tensor of shape (n, height, width)
+    x : Tensor of shape (n, pixels)
+        Images in [0, 1], with 0 where a pixel is missing.
+    observed : bool Tensor of shape (n, pixels)
+        False where a pixel is missing.
+    generator : torch.Generator
+        Source of the draws, on the device of `x`.
+    n_draws : int, default=100
+        Draws from the encoder's distribution to return.
+
+    Returns
+    -------
+    Inferred
+        Without diagnostics.
+    """
+    mu, law, likelihood = encode(model, x, observed)
+    return Inferred(likelihood(mu).mean, law.rsample(generator, (n_draws,)), {})
+
+
+@torch.no_grad()
+def predict(model: Model, images: Images, missing: AnyImages, *, batch_size: int = 1000) -> Images:
+    """Predict all pixels of images in one pass: the slides' method, where the model is a `VAE`.
+
+    Parameters
+    ----------
+    model : VAE or ConditionalVAE
+        Trained model.
+    images : float array or Tensor of shape (height, width) or (n, height, width)
+        Pixels in [0, 1] where observed.
+    missing : bool array or Tensor of the shape of `images`
         True where a pixel is missing.
-    method : str, default="single_pass"
-        A key of `METHODS`.
     batch_size : int, default=1000
         Images at a time; bounds the memory.
 
     Returns
     -------
-    Tensor of shape (n, height, width)
-        Predictions on the CPU.
+    array or Tensor of the shape of `images`
+        Expected pixels, in [0, 1]; an array where `images` is one, of the model's dtype.
 
     Raises
     ------
     InputError
-        When the shapes differ, `missing` is not boolean, or the images are not of the model's
-        size.
+        When the images are not of the model's size, and as for
+        `vaefill.missingness.checks.as_batch`.
     """
-    if missing.dtype != torch.bool or missing.shape != images.shape:
-        raise InputError(
-            f"missing: {missing.dtype} of shape {tuple(missing.shape)}; "
-            f"must be torch.bool of the images' shape, {tuple(images.shape)}"
-        )
-    pixels = images[0].numel()
-    if pixels != vae.architecture["pixels"]:
-        raise InputError(
-            f"images: {pixels} pixels each; the model was trained on {vae.architecture['pixels']}"
-        )
-    device = next(vae.parameters()).device
-    predictions = [
-        METHODS[method](vae, x.flatten(1).to(device), ~gaps.flatten(1).to(device)).cpu()
-        for x, gaps in zip(images.split(batch_size), missing.split(batch_size), strict=True)
-    ]
-    return torch.cat(predictions).reshape(images.shape)
+    parts = []
+    for x, observed in batches(model, images, missing, batch_size):
+        mu, _, likelihood = encode(model, x, observed)
+        parts.append(likelihood(mu).mean.cpu())
+    return like(images, torch.cat(parts))
 
 
-def impute(images: Tensor, missing: Tensor, prediction: Tensor) -> Tensor:
-    """Keep the observed pixels, bit by bit, and take the missing ones from `prediction`."""
-    return prediction.where(missing, images)
+def impute(images: Images, missing: AnyImages, prediction: AnyImages) -> Images:
+    """Keep the observed pixels, bit by bit, and take the missing ones from `prediction`.
+
+    Parameters
+    ----------
+    images : float array or Tensor of shape (height, width) or (n, height, width)
+        Pixels in [0, 1] where observed.
+    missing : bool array or Tensor of the shape of `images`
+        True where a pixel is missing.
+    prediction : float array or Tensor of the shape of `images`
+        Of `predict`, or the ``mean`` of `vaefill.inference.infer`.
+
+    Returns
+    -------
+    array or Tensor of the shape of `images`
+        An array where `images` is one.
+
+    Raises
+    ------
+    InputError
+        When the shapes differ, and as for `vaefill.missingness.checks.as_batch`.
+    """
+    x, gaps = as_batch(images, missing)
+    # A prediction may leave [0, 1] by its rounding: none of its values is looked at.
+    unseen = torch.ones(tuple(prediction.shape), dtype=torch.bool)
+    filled, _ = as_batch(prediction, unseen, name="prediction")
+    if filled.shape != x.shape:
+        raise InputError(
+            f"prediction: shape {tuple(filled.shape)}; must be the images', {tuple(x.shape)}"
+        )
+    return like(images, filled.to(x.device).where(gaps, x))

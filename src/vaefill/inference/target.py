@@ -10,6 +10,7 @@ pixels the Bernoulli's :math:`p(x_o | z)` is the cross-entropy, not a density; p
 generalised posterior, with the cross-entropy as its loss.
 """
 
+import math
 from typing import NamedTuple
 
 from torch import Tensor
@@ -63,7 +64,9 @@ def log_joint(
     float64 Tensor of shape (..., n)
     """
     # The square of a draw from far out in a t's tail leaves the range of float32.
-    return likelihood.log_prob(x, observed).double() + prior.log_prob(z.double())
+    value = likelihood.log_prob(x, observed).double() + prior.log_prob(z.double())
+    # A code whose logits are beyond that range explains nothing.
+    return value.masked_fill(value.isnan(), -math.inf)
 
 
 def at_least(name: str, value: int, least: int) -> None:
