@@ -146,19 +146,19 @@ class Pixels:
 class LinearGaussian:
     """z ~ N(0, 1), x|z ~ N(z W, scale^2): the rows of W are orthogonal, so z|x factorises.
 
-    Given some pixels alone it does not. The encoder is exact; with `widened` it is not.
+    Given some pixels alone it does not. The encoder is exact; `moved` or `widened` it is not.
     """
 
-    def __init__(self, widened: float = 1.0) -> None:
+    def __init__(self, widened: float = 1.0, moved: float = 0.0) -> None:
         rotation = np.linalg.qr(np.random.default_rng(0).normal(size=(6, 6)))[0]
         self.weights = torch.from_numpy(rotation[:2] * np.array([[2.0], [1.0]]))
-        self.scale, self.widened, self.family = 0.7, widened, Normal
+        self.scale, self.widened, self.moved, self.family = 0.7, widened, moved, Normal
         self.prior = Normal(torch.zeros(2, dtype=F64), torch.zeros(2, dtype=F64))
 
     def encoder(self, x: Tensor) -> tuple[Tensor, Tensor]:
         precision = 1 + self.weights.square().sum(1) / self.scale**2
         mu = x @ self.weights.T / self.scale**2 / precision
-        return mu, (self.widened**2 / precision).log().expand_as(mu)
+        return mu + self.moved, (self.widened**2 / precision).log().expand_as(mu)
 
     def posterior(self, x: Tensor) -> Normal:
         return Normal(*self.encoder(x))

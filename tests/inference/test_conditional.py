@@ -4,15 +4,12 @@ import math
 
 import pytest
 import torch
+from exact import gen
 
 from vaefill.errors import InputError
 from vaefill.inference import METHODS, impute, infer, predict
 from vaefill.inference.conditional import decode
 from vaefill.models.conditional import ConditionalVAE
-
-
-def gen(seed: int = 1) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
 
 
 @pytest.fixture(params=["mlp", "conv"])

@@ -5,6 +5,7 @@ import pytest
 import scipy.integrate
 import scipy.stats
 import torch
+from exact import F64, gen
 from torch import nn
 
 from vaefill.inference.diagnostics import (
@@ -18,12 +19,6 @@ from vaefill.inference.diagnostics import (
 from vaefill.models.distributions import Normal, StudentT
 from vaefill.models.divergences import exact_kl
 from vaefill.models.vae import VAE
-
-F64 = torch.float64
-
-
-def gen(seed: int = 1) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
 
 
 def make(family: str = "gauss", **options) -> VAE:

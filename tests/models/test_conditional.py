@@ -6,6 +6,7 @@ from functools import partial
 import numpy as np
 import pytest
 import torch
+from exact import gen
 
 from vaefill.errors import InputError
 from vaefill.missingness.mixture import draw_mixture
@@ -24,10 +25,6 @@ def hiding(parts):
 
 MODELS = [("gauss", None, None), ("t", 4.0, "product"), ("t", 4.0, "multivariate")]
 each_model = pytest.mark.parametrize(("family", "df", "joint"), MODELS)
-
-
-def gen(seed: int = 1) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
 
 
 def make(family="gauss", df=None, joint=None, **settings) -> ConditionalVAE:

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import scipy.stats
 import torch
+from exact import F64, gen
 
 from vaefill.models.distributions import (
     MultivariateT,
@@ -14,12 +15,7 @@ from vaefill.models.distributions import (
     polar_noise,
 )
 
-F64 = torch.float64
 DFS = [0.7, 1.0, 2.5, 5.0, 21.0, 1e6]
-
-
-def gen(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
 
 
 def tensors(*rows: list[float]) -> tuple[torch.Tensor, ...]:

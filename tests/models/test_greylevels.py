@@ -7,15 +7,12 @@ import pytest
 import scipy.special
 import scipy.stats
 import torch
+from exact import gen
 
 from vaefill.errors import InputError
 from vaefill.models import greylevels
 from vaefill.models.greylevels import GreyLevels, fit_grey_levels
 from vaefill.storage import load_arrays, save_arrays
-
-
-def gen(seed: int = 1) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
 
 
 def chisquare(counts: np.ndarray, probability: np.ndarray) -> float:

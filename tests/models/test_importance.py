@@ -1,83 +1,45 @@
 """The bound against log-likelihoods known in closed form or by integration."""
 
 import math
-from dataclasses import dataclass
 
 import numpy as np
 import pytest
 import scipy.integrate
 import scipy.stats
 import torch
+from exact import F64, LinearGaussian, gen
 
 from vaefill.errors import InputError
-from vaefill.models.distributions import Latent, Normal
+from vaefill.models.distributions import Normal
 from vaefill.models.elbo import elbo
 from vaefill.models.importance import importance_bound, summarize
 from vaefill.models.vae import VAE
 
-F64 = torch.float64
+
+def images(model: LinearGaussian, n: int) -> torch.Tensor:
+    return torch.randn(n, 6, generator=gen(3), dtype=F64)
 
 
-def gen(seed: int = 1) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
-
-
-@dataclass
-class Pixels:
-    """x|z ~ N(mean, scale^2)."""
-
-    mean: torch.Tensor
-    scale: float
-
-    def log_prob(self, x: torch.Tensor) -> torch.Tensor:
-        constant = math.log(self.scale) + 0.5 * math.log(2 * math.pi)
-        return -(0.5 * ((x - self.mean) / self.scale).square() + constant).sum(-1)
-
-
-class LinearGaussian:
-    """z ~ N(0, 1), x|z ~ N(z W, scale^2): the rows of W are orthogonal, so z|x factorises.
-
-    With `moved` and `widened` the posterior is not exact.
-    """
-
-    def __init__(self, moved: float = 0.0, widened: float = 1.0) -> None:
-        rotation = np.linalg.qr(np.random.default_rng(0).normal(size=(5, 5)))[0]
-        self.weights = torch.from_numpy(rotation[:2] * np.array([[2.0], [0.5]]))
-        self.scale, self.moved, self.widened = 0.7, moved, widened
-        self.prior = Normal(torch.zeros(2, dtype=F64), torch.zeros(2, dtype=F64))
-
-    def posterior(self, x: torch.Tensor) -> Latent:
-        precision = 1 + self.weights.square().sum(1) / self.scale**2
-        mu = x @ self.weights.T / self.scale**2 / precision
-        logvar = (self.widened**2 / precision).log().expand_as(mu)
-        return Normal(mu + self.moved, logvar)
-
-    def likelihood(self, z: torch.Tensor) -> Pixels:
-        return Pixels(z @ self.weights, self.scale)
-
-    def log_likelihood(self, x: torch.Tensor) -> np.ndarray:
-        covariance = self.weights.T @ self.weights + self.scale**2 * torch.eye(5, dtype=F64)
-        return scipy.stats.multivariate_normal(np.zeros(5), covariance.numpy()).logpdf(x.numpy())
-
-    def images(self, n: int) -> torch.Tensor:
-        return torch.randn(n, 5, generator=gen(3), dtype=F64)
+def log_likelihood(model: LinearGaussian, x: torch.Tensor) -> np.ndarray:
+    covariance = model.weights.T @ model.weights + model.scale**2 * torch.eye(6, dtype=F64)
+    return scipy.stats.multivariate_normal(np.zeros(6), covariance.numpy()).logpdf(x.numpy())
 
 
 @pytest.mark.parametrize("n_draws", [1, 4])
 def test_exact_posterior_needs_one_draw(n_draws):
     model = LinearGaussian()
-    x = model.images(7)
+    x = images(model, 7)
     bound = importance_bound(model, x, n_draws=n_draws, generator=gen(), batch_size=3)
-    np.testing.assert_allclose(bound["log_likelihood"], model.log_likelihood(x), rtol=1e-12)
+    np.testing.assert_allclose(bound["log_likelihood"], log_likelihood(model, x), rtol=1e-12)
     np.testing.assert_allclose(bound["ess"], n_draws, rtol=1e-12)
 
 
 def test_inexact_posterior_converges():
     model, n_draws = LinearGaussian(moved=0.2, widened=1.2), 1000
-    x = model.images(200)
+    x = images(model, 200)
     bound = importance_bound(model, x, n_draws=n_draws, generator=gen())
     # The relative variance of the mean weight is 1 / ess - 1 / n_draws.
-    error = (bound["log_likelihood"] - model.log_likelihood(x)) * (
+    error = (bound["log_likelihood"] - log_likelihood(model, x)) * (
         1 / bound["ess"] - 1 / n_draws
     ) ** -0.5
     assert scipy.stats.kstest(error, "norm").pvalue > 1e-3
@@ -87,7 +49,7 @@ def test_inexact_posterior_converges():
 def test_effective_sample_size_is_that_of_the_weights():
     # E w^2 of normal weights in closed form; ess / n_draws is near 1 / E w^2.
     model = LinearGaussian(moved=0.3)
-    bound = importance_bound(model, model.images(50), n_draws=1000, generator=gen())
+    bound = importance_bound(model, images(model, 50), n_draws=1000, generator=gen())
     scale = (1 + model.weights.square().sum(1) / model.scale**2).rsqrt()
     expected = math.exp(-(0.3 / scale).square().sum().item())
     assert bound["ess"].mean() / 1000 == pytest.approx(expected, rel=0.1)
@@ -173,7 +135,7 @@ def test_at_least_one_draw():
 
 def test_an_image_that_cannot_be_weighed_is_named():
     model = LinearGaussian()
-    x = model.images(5)
+    x = images(model, 5)
     x[3, 1] = math.nan
     model.posterior = lambda images: Normal(*torch.zeros(2, len(images), 2, dtype=F64))
     with pytest.raises(InputError, match=r"image 3, draw 0: ln p\(x\|z\) = nan: must be finite"):

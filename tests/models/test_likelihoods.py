@@ -5,18 +5,14 @@ import numpy as np
 import pytest
 import scipy.integrate
 import torch
+from exact import F64, gen
 
 from vaefill.models.likelihoods import Bernoulli, ContinuousBernoulli
 
-F64 = torch.float64
 # The mean changes formula at 0.5, the log normalizer at 1e-6.
 SIZES = [1e-7, 1e-3, 0.2, 0.499, 0.501, 0.8, 2.0, 20.0, 80.0]
 LOGITS = [0.0, *SIZES, *(-size for size in SIZES)]
 BOTH = [Bernoulli, ContinuousBernoulli]
-
-
-def gen(seed: int) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
 
 
 def test_bernoulli_is_torchs_cross_entropy():
