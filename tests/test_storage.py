@@ -18,9 +18,6 @@ def test_arrays_come_back(tmp_path):
     for name, array in ARRAYS.items():
         np.testing.assert_array_equal(again[name], array)
         assert again[name].dtype == array.dtype
-
-
-def test_array_comes_back(tmp_path):
     storage.save_array(tmp_path / "x.npy", ARRAYS["a"])
     np.testing.assert_array_equal(storage.load_array(tmp_path / "x.npy"), ARRAYS["a"])
 
@@ -77,21 +74,21 @@ def test_missing_file_is_named(tmp_path, load):
 
 
 @pytest.mark.parametrize("keep", [0, 5, 60, -30])
-def test_truncated_arrays(tmp_path, keep):
-    path = tmp_path / "x.npz"
-    storage.save_arrays(path, ARRAYS)
+@pytest.mark.parametrize(
+    ("load", "file", "other", "kind"),
+    [
+        (storage.load_arrays, "x.npz", "x.npy", r"an archive of arrays \(.npz\)"),
+        (storage.load_array, "x.npy", "x.npz", r"an array \(.npy\)"),
+    ],
+)
+def test_truncated_file_and_file_of_the_other_kind(tmp_path, load, file, other, kind, keep):
+    storage.save_arrays(tmp_path / "x.npz", ARRAYS)
+    storage.save_array(tmp_path / "x.npy", ARRAYS["a"])
+    path = tmp_path / file
     path.write_bytes(path.read_bytes()[:keep])
-    with pytest.raises(FileError, match=r"not an archive of arrays \(.npz\)"):
-        storage.load_arrays(path)
-
-
-@pytest.mark.parametrize("keep", [0, 5, 60, -8])
-def test_truncated_array(tmp_path, keep):
-    path = tmp_path / "x.npy"
-    storage.save_array(path, ARRAYS["a"])
-    path.write_bytes(path.read_bytes()[:keep])
-    with pytest.raises(FileError, match=r"not an array \(.npy\)"):
-        storage.load_array(path)
+    for name in (file, other):
+        with pytest.raises(FileError, match=rf"{name}: not {kind} \(.*\); replace it$"):
+            load(tmp_path / name)
 
 
 def test_flipped_bit_is_noticed(tmp_path):
@@ -102,15 +99,6 @@ def test_flipped_bit_is_noticed(tmp_path):
     path.write_bytes(content)
     with pytest.raises(FileError, match="CRC"):
         storage.load_arrays(path)
-
-
-def test_one_kind_of_file_in_place_of_the_other(tmp_path):
-    storage.save_arrays(tmp_path / "x.npz", ARRAYS)
-    storage.save_array(tmp_path / "x.npy", ARRAYS["a"])
-    with pytest.raises(FileError, match="not an array"):
-        storage.load_array(tmp_path / "x.npz")
-    with pytest.raises(FileError, match="not an archive"):
-        storage.load_arrays(tmp_path / "x.npy")
 
 
 def test_pickles_are_not_executed(tmp_path):
@@ -127,13 +115,10 @@ def test_json_is_sorted_and_has_six_digits(tmp_path):
     assert storage.load_json(tmp_path / "x.json")["b"] == [0.333333, 2]
 
 
-def test_json_has_no_nan(tmp_path):
+def test_json_has_no_nan_and_broken_json_is_named(tmp_path):
     with pytest.raises(ValueError, match="JSON"):
         storage.save_json(tmp_path / "x.json", {"a": float("nan")})
     assert not (tmp_path / "x.json").exists()
-
-
-def test_broken_json(tmp_path):
     (tmp_path / "x.json").write_text("{")
     with pytest.raises(FileError, match="not JSON"):
         storage.load_json(tmp_path / "x.json")

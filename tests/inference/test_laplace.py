@@ -1,4 +1,4 @@
-"""Laplace's mixture; `test_selfnormalised` holds the estimates to exact ones."""
+"""Laplace's mixture; `test_exact_methods` holds the estimates to exact ones."""
 
 import math
 

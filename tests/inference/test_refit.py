@@ -1,4 +1,4 @@
-"""The refitted q; `test_selfnormalised` holds the estimates to exact ones."""
+"""The refitted q; `test_exact_methods` holds the estimates to exact ones."""
 
 import pytest
 import torch

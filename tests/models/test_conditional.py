@@ -3,16 +3,13 @@
 import math
 from functools import partial
 
-import numpy as np
 import pytest
 import torch
 from exact import gen
 
 from vaefill.errors import InputError
-from vaefill.missingness.mixture import draw_mixture
 from vaefill.models.conditional import ConditionalVAE, conditional_elbo
 from vaefill.models.divergences import exact_kl
-from vaefill.models.files import load, save
 from vaefill.models.likelihoods import Bernoulli
 from vaefill.training.fit import fit
 
@@ -172,15 +169,6 @@ def test_each_step_hides_other_pixels(digits):
     assert ratio.min() < 0.67
 
 
-def test_file_makes_the_model_anew(tmp_path, digits):
-    vae = moved(make("t", math.inf, "multivariate", networks="conv"))
-    save(tmp_path / "a.safetensors", vae)
-    again = load(tmp_path / "a.safetensors")
-    assert again.architecture == vae.architecture
-    observed = torch.ones_like(digits, dtype=torch.bool)
-    assert torch.equal(again.condition(digits, observed).mu, vae.condition(digits, observed).mu)
-
-
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
@@ -212,12 +200,3 @@ def test_blocks_start_as_nothing_and_learn():
     torch.testing.assert_close(block(x), x + block.second.bias[:, None, None])
     block(x).square().sum().backward()
     assert block.second.weight.grad.abs().max() > 0
-
-
-def test_hidden_is_what_the_mixture_draws(digits):
-    # The model's own seed of the draw, taken from the generator, is enough to repeat it.
-    generator = gen(9)
-    seed = int(torch.randint(2**62, (), generator=generator))
-    missing = draw_mixture(60, 8, 8, parts=TOP, rng=np.random.default_rng(seed))
-    assert missing[:, :4].all()
-    assert not missing[:, 4:].any()
