@@ -29,9 +29,6 @@ def missing() -> torch.Tensor:
     return missing
 
 
-# all of them
-
-
 @pytest.mark.parametrize("name", BASELINES)
 def test_prediction_keeps_what_is_observed_and_lies_in_0_1(name, train, images, missing):
     prediction = BASELINES[name](train, images, missing)
@@ -64,9 +61,6 @@ def test_zero_and_mean_by_hand():
     np.testing.assert_allclose(mean(train, images, missing), [[[0.7, 0.3]]], rtol=1e-6)
 
 
-# knn
-
-
 @pytest.mark.parametrize("k", [1, 10, 40])
 def test_knn_is_scikit_learns(train, images, missing, k):
     some = missing.flatten(1).any(1) & ~missing.flatten(1).all(1)
@@ -95,15 +89,6 @@ def test_knn_finds_neighbours_that_float32_rounding_could_mix_up():
     prediction = knn(train, torch.from_numpy(image / 255).float().reshape(1, 28, 28), missing, k=5)
     expected = torch.from_numpy(donors[:5].mean(0) / 255).float().reshape(1, 28, 28)
     torch.testing.assert_close(prediction[missing], expected[missing])
-
-
-@pytest.mark.parametrize("k", [0, 41])
-def test_knn_refuses_impossible_k(train, images, missing, k):
-    with pytest.raises(InputError, match=rf"k = {k}: must be from 1 to 40"):
-        knn(train, images, missing, k=k)
-
-
-# gaussian
 
 
 def test_gaussian_in_two_dimensions_by_hand():
@@ -145,18 +130,18 @@ def test_gaussian_recovers_what_the_observed_determine():
     assert (mean(images[100:], images[:100], missing) - images[:100]).abs().max() > 0.1
 
 
-@pytest.mark.parametrize("ridge", [0.0, -1.0, math.nan, math.inf])
-def test_gaussian_refuses_bad_ridges(train, images, missing, ridge):
-    with pytest.raises(InputError, match=rf"ridge = {ridge}: must be a number above 0"):
-        gaussian(train, images, missing, ridge=ridge)
-
-
-def test_gaussian_refuses_a_ridge_that_rounding_swallows(train, images, missing):
-    with pytest.raises(InputError, match=r"ridge = 1e-20: too small .* singular to rounding; rai"):
-        gaussian(train, images, missing, ridge=1e-20)
-
-
-# biharmonic
+@pytest.mark.parametrize(
+    ("function", "settings", "message"),
+    [
+        *[(knn, {"k": k}, f"k = {k}: must be from 1 to 40") for k in (0, 41)],
+        *[(gaussian, {"ridge": ridge}, f"ridge = {ridge}: must be a number above 0")
+          for ridge in (0.0, -1.0, math.nan, math.inf)],
+        (gaussian, {"ridge": 1e-20}, "ridge = 1e-20: too small .* singular to rounding; raise it"),
+    ],
+)  # fmt: skip
+def test_bad_settings_are_named(train, images, missing, function, settings, message):
+    with pytest.raises(InputError, match=message):
+        function(train, images, missing, **settings)
 
 
 def test_biharmonic_gives_each_image_its_own_gaps(train, images, missing):
@@ -183,9 +168,6 @@ def test_biharmonic_in_two_processes_is_the_same(train, images, missing):
     some = slice(2, 6)
     once = biharmonic(train, images[some], missing[some])
     assert torch.equal(once, biharmonic(train, images[some], missing[some], n_jobs=2))
-
-
-# training images
 
 
 @pytest.mark.parametrize(

@@ -17,16 +17,13 @@ from vaefill.metrics.calibration import (
     crps,
     pixel_means,
     score_draws,
-)
+)  # fmt: skip
 from vaefill.models.greylevels import fit_grey_levels
 
 
 @pytest.fixture
 def rng():
     return np.random.default_rng(0)
-
-
-# intervals
 
 
 @pytest.mark.parametrize("level", [0.1, 0.5, 0.9, 0.95])
@@ -59,15 +56,9 @@ def test_the_fewest_draws_span_from_first_to_last(rng, n_draws, level):
         InputError, match=f"{n_draws - 1} draws: .* level {level} needs at least {n_draws}"
     ):
         central_interval(draws[1:], level)
-
-
-@pytest.mark.parametrize("level", [0, 1, -0.5, np.nan])
-def test_levels_lie_between_0_and_1(level):
-    with pytest.raises(InputError, match=f"level = {level}: must lie between 0 and 1"):
-        central_interval(np.arange(50), level)
-
-
-# CRPS
+    for level in (0, 1, -0.5, np.nan):
+        with pytest.raises(InputError, match=f"level = {level}: must lie between 0 and 1"):
+            central_interval(np.arange(50), level)
 
 
 def test_crps_is_the_double_sum(rng):
@@ -98,9 +89,6 @@ def test_crps_is_lowest_for_the_true_law(rng):
         for mu, sigma in [(0, 1), (0, 0.5), (0, 2), (0.5, 1)]
     }
     assert min(means, key=means.get) == (0, 1)
-
-
-# scores of images
 
 
 def test_scores_by_hand():
@@ -256,11 +244,6 @@ def test_memory_is_bounded():
     assert peak < 50e6
 
 
-def test_curve_needs_its_levels(rng):
-    with pytest.raises(InputError, match=r"no scores at 10, 20, .*; give score_draws these"):
-        coverage_curve(score_draws(*case(rng)))
-
-
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -277,3 +260,8 @@ def test_curve_needs_its_levels(rng):
 def test_bad_input_is_named(rng, change, message):
     with pytest.raises(InputError, match=message):
         score_draws(*change(*case(rng)))
+
+
+def test_curve_needs_its_levels(rng):
+    with pytest.raises(InputError, match=r"no scores at 10, 20, .*; give score_draws these"):
+        coverage_curve(score_draws(*case(rng)))

@@ -105,26 +105,6 @@ def test_many_imputations_find_the_variance_and_the_missing_fraction():
     assert abs(pooled.estimate - y.mean()) < 5 * math.sqrt(pooled.between / 2000)
 
 
-@pytest.mark.parametrize(
-    ("estimates", "variances", "options", "message"),
-    [
-        ([1], [1], {}, r"estimates of shape \(1,\), .* at least m = 2"),
-        ([1, 2], [1], {}, r"variances of shape \(1,\); must be \(m,\) both"),
-        ([[1, 2]], [[1, 2]], {}, r"estimates of shape \(1, 2\)"),
-        ([1, math.nan], [1, 1], {}, "must be finite"),
-        ([1, 2], [1, -1], {}, "variances at least 0"),
-        ([1, 2], [1, 1], {"df_complete": 0}, "df_complete = 0: must be above 0"),
-        ([1, 2], [1, 1], {"level": 1}, "level = 1: must lie between"),
-    ],
-)
-def test_bad_input_is_named(estimates, variances, options, message):
-    with pytest.raises(InputError, match=message):
-        pool(estimates, variances, **options)
-
-
-# ink
-
-
 LABELS = np.array([3, 8, 3, 8, 3])
 
 
@@ -163,17 +143,32 @@ def test_more_missing_pixels_make_ink_less_sure():
     np.testing.assert_allclose(fractions, [0.1 / 1.1, 0.5 / 1.5, 0.9 / 1.9], atol=0.06)
 
 
+FLAT = np.zeros((5, 2, 2))
+
+
 @pytest.mark.parametrize(
-    ("completed", "labels", "message"),
+    ("function", "arguments", "options", "message"),
     [
-        ([np.zeros((5, 2, 2))], LABELS, "1 imputations: at least 2"),
-        ([], LABELS, "0 imputations: at least 2"),
-        ([np.zeros((4, 2, 2))] * 2, LABELS, r"shape \(4, 2, 2\); .* n = 5, as many as labels"),
-        ([np.zeros((5, 4))] * 2, LABELS, r"shape \(5, 4\)"),
-        ([np.zeros((5, 2, 2))] * 2, np.array([3, 3, 3, 3, 8]), r"\{3: 4, 8: 1\} images by digit"),
-        ([np.zeros((0, 2, 2))] * 2, LABELS[:0], "each must have at least 2"),
+        (pool, ([1], [1]), {}, r"estimates of shape \(1,\), .* at least m = 2"),
+        (pool, ([1, 2], [1]), {}, r"variances of shape \(1,\); must be \(m,\) both"),
+        (pool, ([[1, 2]], [[1, 2]]), {}, r"estimates of shape \(1, 2\)"),
+        (pool, ([1, math.nan], [1, 1]), {}, "must be finite"),
+        (pool, ([1, 2], [1, -1]), {}, "variances at least 0"),
+        (pool, ([1, 2], [1, 1]), {"df_complete": 0}, "df_complete = 0: must be above 0"),
+        (pool, ([1, 2], [1, 1]), {"level": 1}, "level = 1: must lie between"),
+        (ink_by_digit, ([FLAT], LABELS), {}, "1 imputations: at least 2"),
+        (ink_by_digit, ([], LABELS), {}, "0 imputations: at least 2"),
+        (ink_by_digit, ([FLAT[1:]] * 2, LABELS), {}, r"shape \(4, 2, 2\); .* n = 5, as many as la"),
+        (ink_by_digit, ([FLAT[0]] * 2, LABELS), {}, r"shape \(2, 2\)"),
+        (
+            ink_by_digit,
+            ([FLAT] * 2, np.array([3, 3, 3, 3, 8])),
+            {},
+            r"\{3: 4, 8: 1\} images by",
+        ),
+        (ink_by_digit, ([FLAT[:0]] * 2, LABELS[:0]), {}, "each must have at least 2"),
     ],
 )
-def test_bad_images_are_named(completed, labels, message):
+def test_bad_input_is_named(function, arguments, options, message):
     with pytest.raises(InputError, match=message):
-        ink_by_digit(completed, labels)
+        function(*arguments, **options)

@@ -1,6 +1,7 @@
 """The table against laws known in closed form, and the draws against the table."""
 
 import math
+from functools import partial
 
 import numpy as np
 import pytest
@@ -160,6 +161,7 @@ def test_draws_of_one_generator_grow_with_the_expectation(table):
     assert (dark <= bright).all()
     assert (dark < bright).any()
     assert not torch.equal(dark, table.sample(torch.full((5000,), 0.3), gen(2)))
+    assert table.sample(torch.empty(0, 784), gen()).shape == (0, 784)
 
 
 def test_arrays_come_back_from_a_file(table, tmp_path):
@@ -171,52 +173,35 @@ def test_arrays_come_back_from_a_file(table, tmp_path):
         GreyLevels.from_arrays({"edges": np.linspace(0, 1, 3)})
 
 
-def test_nothing_to_draw_is_no_error(table):
-    assert table.sample(torch.empty(0, 784), gen()).shape == (0, 784)
-
-
-GREY = torch.zeros(3, 4, dtype=torch.uint8)
+GREY, M = torch.zeros(3, 4, dtype=torch.uint8), torch.rand(3, 4)
+LINE = torch.linspace(0, 1, 4, dtype=torch.float64)
+ONES = torch.ones(2, 256, dtype=torch.float64)
 
 
 @pytest.mark.parametrize(
-    ("arguments", "message"),
+    ("function", "arguments", "message"),
     [
-        ((torch.rand(3, 4), GREY[:2]), r"grey: torch.uint8 of shape \(2, 4\); must be torch.uint8"),
-        ((torch.rand(3, 4), GREY.float()), "grey: torch.float32 .* must be torch.uint8"),
-        ((torch.rand(3, 4), GREY, GREY), "where: torch.uint8 .* must be torch.bool"),
-        ((torch.rand(3, 4), GREY, GREY > 0), "no pixel to count"),
-        ((torch.full((3, 4), 1.5), GREY), r"expected pixels from 1.5 to 1.5: must lie in \[0, 1\]"),
-        ((torch.full((3, 4), math.nan), GREY), "expected pixels from nan"),
+        (fit_grey_levels, (M, GREY[:2]), r"grey: torch.uint8 of shape \(2, 4\); must be"),
+        (fit_grey_levels, (M, GREY.float()), "grey: torch.float32 .* must be"),
+        (fit_grey_levels, (M, GREY, GREY), "where: torch.uint8 .* must be torch.bool"),
+        (fit_grey_levels, (M, GREY, GREY > 0), "no pixel to count"),
+        (fit_grey_levels, (M + 1, GREY), r"expected pixels from 1.* must lie in \[0, 1\]"),
+        (fit_grey_levels, (M * math.nan, GREY), "expected pixels from nan"),
+        (GreyLevels, (LINE, ONES / 256), r"4 edges and a table of shape \(2,"),
+        (GreyLevels, (LINE[:3], ONES[:, :255] / 255), r"table of shape \(2, 255\)"),
+        (GreyLevels, (LINE[:3], ONES), "rows of the table sum to 256 to 256"),
+        (GreyLevels, (LINE[:3], ONES * math.nan), "rows of the table sum to nan"),
+        *[(partial(fit_grey_levels, n_bins=n_bins), (M, GREY), f"n_bins = {n_bins}: must be from 1")
+          for n_bins in (0, 256)],
     ],
-)
-def test_bad_input_is_named(arguments, message):
+)  # fmt: skip
+def test_bad_input_is_named(function, arguments, message):
     with pytest.raises(InputError, match=message):
-        fit_grey_levels(*arguments)
-
-
-@pytest.mark.parametrize("n_bins", [0, 256])
-def test_number_of_bins(n_bins):
-    with pytest.raises(InputError, match=f"n_bins = {n_bins}: must be from 1 to 255"):
-        fit_grey_levels(torch.rand(3, 4), GREY, n_bins=n_bins)
+        function(*arguments)
 
 
 @pytest.mark.parametrize("bad", [-0.1, 1.1, math.nan])
 def test_only_expected_pixels_in_range_are_drawn(table, bad):
-    with pytest.raises(InputError, match=r"must lie in \[0, 1\]"):
-        table.sample(torch.tensor([0.5, bad]), gen())
-    with pytest.raises(InputError, match=r"must lie in \[0, 1\]"):
-        table.mean(torch.tensor([0.5, bad]))
-
-
-@pytest.mark.parametrize(
-    ("edges", "probability", "message"),
-    [
-        (torch.linspace(0, 1, 4), torch.ones(2, 256) / 256, r"4 edges and a table of shape \(2,"),
-        (torch.linspace(0, 1, 3), torch.ones(2, 255) / 255, r"table of shape \(2, 255\)"),
-        (torch.linspace(0, 1, 3), torch.ones(2, 256), "rows of the table sum to 256 to 256"),
-        (torch.linspace(0, 1, 3), torch.full((2, 256), math.nan), "rows of the table sum to nan"),
-    ],
-)
-def test_a_table_must_be_one(edges, probability, message):
-    with pytest.raises(InputError, match=message):
-        GreyLevels(edges.double(), probability.double())
+    for function in (table.mean, partial(table.sample, generator=gen())):
+        with pytest.raises(InputError, match=r"must lie in \[0, 1\]"):
+            function(torch.tensor([0.5, bad]))

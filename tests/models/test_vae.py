@@ -2,8 +2,10 @@ import math
 
 import pytest
 import torch
+from exact import gen
 
 from vaefill.errors import InputError
+from vaefill.models.conditional import ConditionalVAE
 from vaefill.models.distributions import MultivariateT, Normal, StudentT
 from vaefill.models.likelihoods import Bernoulli, ContinuousBernoulli
 from vaefill.models.vae import VAE
@@ -12,7 +14,11 @@ SMALL = {"pixels": 6, "hidden": [5, 4], "latent": 2}
 
 
 def make(family: str = "gauss", df: float | None = None, seed: int = 0, **settings) -> VAE:
-    return VAE(family, df=df, **(SMALL | settings), generator=torch.Generator().manual_seed(seed))
+    return VAE(family, df=df, **(SMALL | settings), generator=gen(seed))
+
+
+def conv() -> ConditionalVAE:
+    return ConditionalVAE("gauss", networks="conv", shape=(8, 8), widths=[4, 4], generator=gen(0))
 
 
 def test_default_sizes_are_the_slides():
@@ -37,15 +43,17 @@ def test_models_differ_in_the_family_alone():
 
 def test_initial_weights_come_from_the_generator_alone():
     torch.manual_seed(1)
-    a = make(seed=3)
+    a, first = make(seed=3), conv()
     torch.manual_seed(2)
-    b, c = make(seed=3), make(seed=4)
-    assert all(torch.equal(p, q) for p, q in zip(a.parameters(), b.parameters(), strict=True))
+    b, c, second = make(seed=3), make(seed=4), conv()
+    for one, other in ((a, b), (first, second)):
+        pairs = zip(one.parameters(), other.parameters(), strict=True)
+        assert all(torch.equal(*pair) for pair in pairs)
     assert not torch.equal(next(a.parameters()), next(c.parameters()))
 
 
 def test_initial_weights_fill_pytorchs_range():
-    weight = VAE("gauss", generator=torch.Generator().manual_seed(0)).encoder.layers[0].weight
+    weight = VAE("gauss", generator=gen(0)).encoder.layers[0].weight
     bound = 784**-0.5
     assert weight.abs().max().item() == pytest.approx(bound, rel=1e-3)
     assert weight.std().item() == pytest.approx(bound / math.sqrt(3), rel=1e-2)
