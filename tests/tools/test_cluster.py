@@ -126,7 +126,7 @@ def test_the_item_of_a_worker_that_dies_is_run_again_and_its_processes_end(execu
 
 
 def test_an_item_that_kills_every_worker_is_given_up(executor, here):
-    with pytest.raises(InputError, match="^item a: the workers that ran it died") as error:
+    with pytest.raises(InputError, match=r"^item a: the workers that ran it died") as error:
         execute(executor, {"a": (), "b": ()}, a="kill -9 $PPID; sleep 60", b="touch b")
     assert "1 of 2 are done" in str(error.value)
     assert (here / "b").exists()
@@ -142,7 +142,7 @@ def test_what_stumbled_over_what_was_mended_runs_again(executor, here):
     commands = {"a": "touch broken", "b": f"test -e seen || {{ {stumble}; }}"}
     assert not execute(executor, {"a": ()}, mend=mend)
     assert execute(executor, {"a": (), "b": ()}, mend=mend, **commands)
-    with pytest.raises(InputError, match="^item a: ended with code 1"):
+    with pytest.raises(InputError, match=r"^item a: ended with code 1"):
         execute(executor, {"a": ()}, mend=mend, a="false")
 
 
