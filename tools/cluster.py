@@ -198,14 +198,19 @@ def run_command(command: Sequence[str], log: str, directory: str) -> str:
         finally:
             # The guard, and what a command that was killed has left behind.
             os.killpg(process.pid, signal.SIGKILL)
-    return _last_error(path, process.returncode) if process.returncode else ""
+    if not process.returncode:
+        return ""
+    code = process.returncode
+    return last_error(path.read_text("utf-8", "replace")) or (
+        f"ended by signal {-code}" if code < 0 else f"ended with code {code}"
+    )
 
 
-def _last_error(log: Path, code: int) -> str:
-    """Find the line that says most: a stage's own, before what DVC makes of it."""
-    lines = [line.strip() for line in re.split(r"[\r\n]+", log.read_text("utf-8", "replace"))]
+def last_error(text: str) -> str:
+    """Find the line that says most: a stage's own error, before what DVC or git make of it."""
+    lines = [line.strip() for line in re.split(r"[\r\n]+", text)]
     own = r"error: |(\w+\.)*\w*(Error|Exception|Interrupt)\b"
     for pattern in (own, "ERROR: ", "fatal: ", "."):
         if found := [line for line in lines if re.match(pattern, line)]:
             return found[-1]
-    return f"ended by signal {-code}" if code < 0 else f"ended with code {code}"
+    return ""
