@@ -19,8 +19,10 @@ LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # in C where there is on
 
 
 def begin() -> bool:
-    """Start from the lock file as it is, however few stages it has; mend it when it is broken."""
-    if _stages(_read(LOCK)) is not None:
+    """Start from the lock file as it is, though it may lack stages; mend it when it is broken."""
+    content, kept = _read(LOCK), _read(KEPT) or b""
+    cut_off = content is not None and content != kept and kept.startswith(content)
+    if _stages(content) is not None and not cut_off:
         KEPT.unlink(missing_ok=True)
     return mend()
 
