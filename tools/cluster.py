@@ -196,8 +196,9 @@ def run_command(command: Sequence[str], log: str, directory: str) -> str:
                 with suppress(subprocess.TimeoutExpired):
                     process.wait(0.5)
         finally:
-            # The guard, and what a command that was killed has left behind.
-            os.killpg(process.pid, signal.SIGKILL)
+            # The guard, unless it was killed, and what a command that was has left behind.
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
     if not process.returncode:
         return ""
     code = process.returncode
