@@ -18,18 +18,19 @@ help: ## Show this list
 
 install: $(STAMP) ## Make .venv with exact versions; the other targets do it themselves
 
-demo: $(STAMP) ## Run the whole pipeline on small digits in .demo/, in about three minutes
-	python -m tools.demo
+# Stages or experiments side by side; as many as there are cores unless JOBS=2 or so says else.
+side_by_side = $(if $(JOBS),--jobs $(JOBS)) $(if $(SCHEDULER),--scheduler $(SCHEDULER))
 
-report: $(STAMP) ## Run the real thing on MNIST (dvc repro), and put the result into the README
-	dvc repro
+demo: $(STAMP) ## Run the whole pipeline on small digits in .demo/, in less than a minute
+	python -m tools.demo $(side_by_side)
+
+report: $(STAMP) ## Run the real thing on MNIST, and put the result into the README
+	python -m tools.run $(side_by_side)
 	python -m tools.readme
 
-JOBS := 2
-
-sweep: $(STAMP) ## Run sweep.yaml's experiments with DVC's queue (JOBS=2), then the report
-	python -m tools.sweep --jobs $(JOBS)
-	dvc repro
+sweep: $(STAMP) ## Run the experiments of sweep.yaml, then the report
+	python -m tools.sweep $(side_by_side)
+	python -m tools.run $(side_by_side)
 	python -m tools.readme
 
 test: $(STAMP) ## Run the tests

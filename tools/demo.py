@@ -1,23 +1,24 @@
 """Run the whole pipeline on a small data set, in a directory of its own.
 
 ``python -m tools.demo`` copies the working tree to ``.demo/``, changes the params there as
-``demo.yaml`` says, and runs ``dvc repro``. Neither tracked files nor results are touched.
+``demo.yaml`` says, and runs the pipeline. Neither tracked files nor results are touched.
 """
 
+import argparse
 import os
 import shutil
 import subprocess
-import sys
-from collections.abc import Mapping, MutableMapping
+from collections.abc import Mapping, MutableMapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ruamel.yaml import YAML
+import yaml
 
-from study.params import run
+from study import params
 from study.report.pages.report import comparison_table
+from tools import run
 from vaefill.errors import InputError
-from vaefill.storage import load_json
+from vaefill.storage import load_json, write_text
 
 DEMO = Path(".demo")
 #: What the pipeline starts from, though it lies among the reports.
@@ -46,47 +47,43 @@ def copy_tree(target: Path) -> None:
             shutil.copyfile(source, copy)
 
 
-def override(params: MutableMapping[str, Any], changes: Mapping[str, Any]) -> None:
-    """Change the values of `params` that `changes` names, section by section, in place.
+def override(values: MutableMapping[str, Any], changes: Mapping[str, Any]) -> None:
+    """Change the values that `changes` names, section by section, in place.
 
     Raises
     ------
     InputError
-        When a key of `changes` is none of `params`.
+        When a key of `changes` is none of `values`.
     """
     for key, value in changes.items():
-        if key not in params:
+        if key not in values:
             raise InputError(f"demo.yaml: {key} = {value!r}: params.yaml has no such key")
         if isinstance(value, Mapping):
-            override(params[key], value)
+            override(values[key], value)
         else:
-            params[key] = value
+            values[key] = value
 
 
-def main() -> None:
+def main(argv: Sequence[str] | None = None) -> None:
     """Copy, override, run, and show the comparison."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    run.add_arguments(parser)
+    args = parser.parse_args(argv)
     if DEMO.exists():
         shutil.rmtree(DEMO)
     copy_tree(DEMO)
-    yaml = YAML()
-    params = yaml.load(DEMO / "params.yaml")
-    override(params, yaml.load(Path("demo.yaml")))
-    yaml.dump(params, DEMO / "params.yaml")
+    values = params.read_yaml("params.yaml")
+    override(values, params.read_yaml("demo.yaml"))
+    write_text(DEMO / "params.yaml", yaml.safe_dump(values, sort_keys=False))
     # The copy is no git repository.
-    (DEMO / ".dvc" / "config.local").write_text("[core]\n    no_scm = true\n", "utf-8")
-
-    # The stages' `python` is the one that runs this, whether its venv is active or not.
-    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
-    repro = subprocess.run(
-        [sys.executable, "-m", "dvc", "repro"], cwd=DEMO, env={**os.environ, "PATH": path}
-    )
-    if repro.returncode:
-        raise InputError("the demo's pipeline failed; the reason stands above")
+    write_text(DEMO / ".dvc" / "config.local", "[core]\n    no_scm = true\n")
+    os.chdir(DEMO)
+    run.run(args.jobs, args.scheduler)
     reports = DEMO / "reports"
-    print(f"\n{comparison_table(load_json(reports / 'summary.json'), slides=False).strip()}\n")
+    print(f"\n{comparison_table(load_json('reports/summary.json'), slides=False).strip()}\n")
     print(f"The whole report, with figures: {reports / 'report.md'}")
     print(f"Which imputer to use when:      {reports / 'imputation.md'}")
 
 
 if __name__ == "__main__":
-    run(main)
+    params.run(main)

@@ -1,25 +1,21 @@
-"""Run the plan of ``sweep.yaml`` by DVC's queue, and collect what came out.
+"""Run the plan of ``sweep.yaml`` as experiments of DVC's, and collect what came out.
 
-``python -m tools.sweep`` queues an experiment for every planned run that has no result with the
-params as they are, neither in the table nor among the experiments of this clone, starts workers,
-waits, and writes ``reports/sweep.csv``. In the working tree nothing changes but that table and
-what `dvc repro mask` makes. Stopped, it goes on where it was when started again.
+``python -m tools.sweep`` runs every planned experiment that has no result with the params as they
+are, neither in the table nor among the experiments of this clone, several side by side, each in a
+copy of the project, and writes ``reports/sweep.csv``. In the working tree nothing changes but that
+table and what `dvc repro mask` makes. Stopped, it goes on where it was when started again.
 """
 
 import argparse
+import csv
 import hashlib
 import json
-import os
 import re
 import subprocess
-import sys
-import time
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
-from ruamel.yaml import YAML
-from tqdm import tqdm
+import yaml
 
 from study import params as pipeline
 from study.trials.sweep import (
@@ -31,27 +27,24 @@ from study.trials.sweep import (
     read_metrics,
     save_runs,
 )
+from tools.cluster import execute, last_error, workers
+from tools.run import DVC, add_arguments
 from vaefill.errors import InputError
 
 PARAMS, PLAN, TABLE = "params.yaml", "sweep.yaml", "reports/sweep.csv"
-#: Decide which runs there are, or what is made of them, but not what comes out of one.
-IRRELEVANT = {"seeds", "recipes", "compare", "device", "infer", "masked", "assess", "degrade"}
-DVC = (sys.executable, "-m", "dvc")
-DONE = {"Success", "Failed"}
-POLL = 15.0  # seconds between two looks at the queue, each of which takes one or two
-PATIENCE = 3  # looks in a row without any worker, before it counts as gone
+#: Decide which runs there are, or what is made of them, but not what comes out of one, save for
+#: the last digits.
+IRRELEVANT = {
+    "seeds", "recipes", "compare", "device", "threads", "infer", "masked", "assess", "degrade"
+}  # fmt: skip
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Queue, run, collect."""
+    """Run and collect."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--jobs", type=int, default=2, metavar="N", help="experiments at a time")
-    parts = parser.add_mutually_exclusive_group()
-    parts.add_argument("--queue-only", action="store_true", help="queue, but start no worker")
-    parts.add_argument("--collect-only", action="store_true", help="collect what was run before")
+    add_arguments(parser)
+    parser.add_argument("--collect-only", action="store_true", help="collect what was run before")
     args = parser.parse_args(argv)
-    if args.jobs < 1:
-        raise InputError(f"--jobs {args.jobs}: must be 1 or more")
 
     checked = pipeline.read_params(SweepParams)
     params = pipeline.read_yaml(PARAMS)
@@ -66,34 +59,38 @@ def main(argv: Sequence[str] | None = None) -> None:
         for experiment in plan.experiments
         for seed in dict.fromkeys(checked.seeds)
     ]
-    if not args.collect_only:
-        queue(planned, params)
-    if not args.collect_only and not args.queue_only:
-        work({run.name for run in planned}, jobs=args.jobs)
-    if not args.queue_only:
+    found = load_runs(TABLE) | results(planned, params)
+    due = [run for run in planned if run not in found]
+    print(f"{len(planned)} runs are planned, {len(due)} have no result")
+    try:
+        if due and not args.collect_only:
+            work(due, params, args.jobs, args.scheduler)
+    finally:
         collect(planned, params)
 
 
-def queue(planned: Sequence[Run], params: Mapping[str, Any]) -> None:
-    """Queue what neither has a result nor waits already."""
-    states, _ = tasks()  # first: what ends meanwhile has a result by then
-    found = load_runs(TABLE) | results(planned, params)
-    lacking = [run for run in planned if run not in found]
-    due = [run for run in lacking if states.get(run.name, "Failed") in DONE]
-    print(f"{len(planned)} runs are planned, {len(lacking)} have no result, {len(due)} to queue")
-    if not due:
-        return
-    # What all have in common, once and here: it fails early, and workers do not race for it.
-    dvc("repro", "--quiet", "mask")
-    done = [run.name for run in due if run.name in states]
-    if done:
-        dvc("queue", "remove", *done)
-    head = git("rev-parse", "HEAD").strip()
-    for run in tqdm(due, unit="run", desc="queueing"):
+def work(
+    due: Sequence[Run], params: Mapping[str, Any], jobs: int, scheduler: str | None = None
+) -> None:
+    """Run what has no result.
+
+    Raises
+    ------
+    InputError
+        When one fails; the others are run all the same.
+    """
+    # What all have in common, once and here: it fails early, and they do not race for it.
+    output(*DVC, "repro", "--quiet", "mask")
+    head = output("git", "rev-parse", "HEAD").strip()
+    commands = {}
+    for run in due:
         # An experiment of this name here has other params; DVC would refuse a second one.
-        git("update-ref", "-d", f"refs/exps/{head[:2]}/{head[2:]}/{run.name}")
-        target = f"evaluate@{run.recipe}-{run.experiment.model}-{run.seed}"
-        dvc("exp", "run", "--queue", "--name", run.name, *overrides(run, params), target)
+        output("git", "update-ref", "-d", f"refs/exps/{head[:2]}/{head[2:]}/{run.name}")
+        target = f"evaluate@{run.recipe}-{run.experiment.model}"
+        arguments = ("exp", "run", "--temp", "--name", run.name, *overrides(run, params), target)
+        commands[run.name] = (*DVC, *arguments)
+    with workers(min(jobs, len(due)), scheduler) as executor:
+        execute(commands, dict.fromkeys(commands, ()), executor, unit="run")
 
 
 def overrides(run: Run, params: Mapping[str, Any]) -> list[str]:
@@ -103,61 +100,6 @@ def overrides(run: Run, params: Mapping[str, Any]) -> list[str]:
     texts = {k: f"{v:g}" if isinstance(v, float) else v for k, v in changes.items()}
     texts |= {"recipes": f"[{run.recipe}]", "seeds": f"[{run.seed}]"}
     return [part for key, text in texts.items() for part in ("-S", f"{key}={text}")]
-
-
-def work(names: set[str], *, jobs: int) -> None:
-    """Start workers and wait until none of `names` is left in the queue.
-
-    Workers live on when this process ends, and may stop early themselves: then new ones are
-    started. What a lost worker was at is given up; it has no result and can be queued again.
-    """
-    states, workers = tasks()
-    ours = {name for name in names if states.get(name, "Failed") not in DONE}
-    without = PATIENCE  # start at once where there is no worker yet
-    with tqdm(total=len(ours), unit="run", desc="running") as bar:
-        while True:
-            done = [name for name in ours if states.get(name, "Failed") in DONE]
-            failed = sum(states.get(name) == "Failed" for name in ours)
-            bar.set_postfix_str(f"{failed} failed" if failed else "", refresh=False)
-            bar.update(len(done) - bar.n)
-            left = ours.difference(done)
-            if not left:
-                break
-            without = 0 if workers else without + 1
-            if without > PATIENCE:
-                if not any(states[name] == "Queued" for name in left):
-                    dvc("queue", "kill", *left)
-                    break
-                start(jobs)
-                without = 0
-            time.sleep(POLL)
-            states, workers = tasks()
-
-
-def start(jobs: int) -> None:
-    """Start `jobs` workers, which share the cores."""
-    cores = getattr(os, "process_cpu_count", os.cpu_count)() or 1
-    # Workers keep what they inherit: no pipe to wait on, and no terminal to be interrupted from.
-    done = subprocess.run(
-        [*DVC, "queue", "start", "--jobs", str(jobs)],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        env=environment() | {"OMP_NUM_THREADS": str(max(1, cores // jobs))},
-        start_new_session=True,
-    )
-    if done.returncode:
-        raise InputError("DVC cannot start its workers; `dvc queue start` shows why")
-
-
-def tasks() -> tuple[dict[str, str], int]:
-    """Read the states of all tasks by their names, and the number of workers, from DVC."""
-    text = dvc("queue", "status")
-    rows = re.findall(r"^[0-9a-f]{7,} +(\S+) .* (\w+) *$", text, re.MULTILINE)
-    # Of two tasks of one name the one that is not done counts.
-    states = dict(sorted(rows, key=lambda row: row[1] not in DONE))
-    workers = re.search(r"Worker status: (\d+) active, (\d+) idle", text)
-    return states, sum(map(int, workers.groups())) if workers else 0
 
 
 def collect(planned: Sequence[Run], params: Mapping[str, Any]) -> None:
@@ -172,17 +114,12 @@ def collect(planned: Sequence[Run], params: Mapping[str, Any]) -> None:
     }
     table = kept | results(planned, params)
     save_runs(TABLE, table)
-    missing = [run for run in planned if run not in table]
+    missing = [run.name for run in planned if run not in table]
     print(f"{TABLE}: {len(planned) - len(missing)} of {len(planned)} planned runs")
-    states, experiments = tasks()[0] if missing else {}, references()
-    for run in missing:
-        state = states.get(run.name, "not run")
-        if state == "Failed":
-            reason = f"failed; `dvc queue logs {run.name}` shows why"
-        else:
-            other = run.name in experiments
-            reason = "run, but with other params or code" if other else state.lower()
-        print(f"  {run.name}: {reason}")
+    experiments = references()
+    for name in missing:
+        state = "run, but with other params or code" if name in experiments else "not run"
+        print(f"  {name}: {state}")
 
 
 def results(planned: Sequence[Run], params: Mapping[str, Any]) -> dict[Run, dict[str, float]]:
@@ -191,14 +128,16 @@ def results(planned: Sequence[Run], params: Mapping[str, Any]) -> dict[Run, dict
     for run in planned:
         wanted = relevant({**params, **run.experiment.settings}, run)
         for reference in experiments.get(run.name, []):
-            theirs = YAML(typ="safe", pure=True).load(show(reference, PARAMS) or "{}")
+            theirs = yaml.load(show(reference, PARAMS), pipeline.Loader) or {}
             if relevant(theirs, run) != wanted:
                 continue
-            metrics = f"reports/metrics/{run.recipe}/{run.experiment.model}-{run.seed}.json"
+            metrics = f"reports/metrics/{run.recipe}/{run.experiment.model}.csv"
+            rows = csv.DictReader(show(reference, metrics).splitlines())
             try:
-                found[run] = read_metrics(json.loads(show(reference, metrics) or "{}"))
+                (row,) = [row for row in rows if row.get("seed") == str(run.seed)]
+                found[run] = read_metrics(row)
                 break
-            except InputError:  # of other code
+            except ValueError:  # of other code
                 continue
     return found
 
@@ -219,7 +158,9 @@ def relevant(params: Mapping[str, Any], run: Run) -> dict[str, Any]:
 
 def references() -> dict[str, list[str]]:
     """Return the git refs of all experiments by their names, the newest first."""
-    listing = git("for-each-ref", "--sort=-committerdate", "--format=%(refname)", "refs/exps")
+    listing = output(
+        "git", "for-each-ref", "--sort=-committerdate", "--format=%(refname)", "refs/exps"
+    )
     found: dict[str, list[str]] = {}
     for reference in listing.splitlines():
         # refs/exps/ab/cdef…/NAME; DVC keeps refs of its own beside them.
@@ -228,47 +169,26 @@ def references() -> dict[str, list[str]]:
     return found
 
 
-def show(reference: str, path: str) -> str | None:
-    """Read a file as an experiment left it; None where it has none."""
+def show(reference: str, path: str) -> str:
+    """Read a file as an experiment left it; empty where it has none."""
     command = ["git", "show", f"{reference}:{path}"]
     done = subprocess.run(command, capture_output=True, text=True, encoding="utf-8")
-    return None if done.returncode else done.stdout
+    return "" if done.returncode else done.stdout
 
 
-def git(*arguments: str) -> str:
-    """Run git and return what it prints."""
-    return _output(["git"], arguments)
+def output(*command: str) -> str:
+    """Run a command and return what it prints.
 
-
-def dvc(*arguments: str) -> str:
-    """Run DVC and return what it prints."""
-    return _output(DVC, arguments)
-
-
-def _output(program: Sequence[str], arguments: Sequence[str]) -> str:
-    done = subprocess.run(
-        [*program, *arguments],
-        capture_output=True,
-        text=True,
-        encoding="utf-8",
-        env=environment(),
-    )
+    Raises
+    ------
+    InputError
+        When it fails; says what it complains of.
+    """
+    done = subprocess.run(command, capture_output=True, text=True, encoding="utf-8")
     if done.returncode:
-        lines = [line for line in (done.stderr or done.stdout).splitlines() if line.strip()]
-        errors = [line for line in lines if line.startswith(("ERROR", "fatal"))]
-        reason = (errors or lines or ["failed"])[0]
-        raise InputError(f"{program[-1]} {' '.join(arguments)}: {reason}")
+        raise InputError(f"{' '.join(command)}: {last_error(done.stderr or done.stdout)}")
     return done.stdout
 
 
-def environment() -> dict[str, str]:
-    """Let the stages' `python` be the one that runs this, whether its venv is active or not."""
-    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
-    return {**os.environ, "PATH": path}
-
-
 if __name__ == "__main__":
-    try:
-        pipeline.run(main)
-    except KeyboardInterrupt:
-        sys.exit("stopped; workers that were started go on, `dvc queue stop --kill` ends them")
+    pipeline.run(main)

@@ -83,7 +83,7 @@ def _complaints(error: ValidationError) -> Iterator[str]:
             yield f"params.yaml: {key} = {problem['input']!r}: {rule}"
 
 
-class _Loader(yaml.SafeLoader):
+class Loader(yaml.SafeLoader):
     """Reads what is true, an integer or a number by YAML 1.2, and refuses a key given twice."""
 
     def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
@@ -108,17 +108,17 @@ _SCALARS = {
         | [-+]?\.[0-9_]+(?:[eE][-+][0-9]+)? | [-+]?\.(?:inf|Inf|INF) | \.(?:nan|NaN|NAN)""",
     "int": r"[-+]?0b[01_]+ | [-+]?0o?[0-7_]+ | [-+]?[0-9_]+ | [-+]?0x[0-9a-fA-F_]+",
 }
-_Loader.yaml_implicit_resolvers = {
+Loader.yaml_implicit_resolvers = {
     first: [(tag, pattern) for tag, pattern in rules if tag.rpartition(":")[2] not in _SCALARS]
     for first, rules in yaml.SafeLoader.yaml_implicit_resolvers.items()
 }
 for _kind, _pattern in _SCALARS.items():
-    _Loader.add_implicit_resolver(
+    Loader.add_implicit_resolver(
         f"tag:yaml.org,2002:{_kind}",
         re.compile(rf"^(?:{_pattern})$", re.VERBOSE),
         list("-+.0123456789tTfF"),
     )
-_Loader.add_constructor("tag:yaml.org,2002:int", _Loader.construct_integer)
+Loader.add_constructor("tag:yaml.org,2002:int", Loader.construct_integer)
 
 
 def read_yaml(path: str | Path) -> dict[str, Any]:
@@ -130,7 +130,7 @@ def read_yaml(path: str | Path) -> dict[str, Any]:
         When the file cannot be read, is no mapping, or gives a key twice.
     """
     try:
-        values = yaml.load(Path(path).read_text("utf-8"), _Loader)
+        values = yaml.load(Path(path).read_text("utf-8"), Loader)
     except FileNotFoundError as error:
         raise InputError(f"{path}: no such file; run from the project's root") from error
     except (ValueError, yaml.YAMLError) as error:

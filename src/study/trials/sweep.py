@@ -8,7 +8,7 @@ what came out.
 from collections.abc import Iterator, Mapping
 from itertools import product
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple, TypeVar
+from typing import Annotated, Literal, NamedTuple, TypeVar
 
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationError
 
@@ -194,13 +194,27 @@ def _experiment(
     return t if model == "t" else t.gaussian
 
 
-def read_metrics(metrics: Mapping[str, Any]) -> dict[str, float]:
-    """Flatten the metrics file of a run into one number per name, the names being paths.
+#: Numbers of a run by their names in the table, and their columns among its metrics.
+NUMBERS = {
+    "elbo": "elbo.elbo",
+    "reconstruction": "elbo.reconstruction",
+    "kl_nats": "elbo.kl",
+    "log_likelihood": "likelihood.log_likelihood",
+    "ess": "likelihood.ess",
+    "active": "latent.active",
+} | {
+    f"{metric}/{mechanism}/{output}": f"scores.{mechanism}.single_pass.{output}.image.{metric}"
+    for metric, mechanism, output in product(METRICS, MECHANISMS, OUTPUTS)
+}
+
+
+def read_metrics(metrics: Mapping[str, str]) -> dict[str, float]:
+    """Take from the metrics of a run what the sweep compares.
 
     Parameters
     ----------
     metrics : dict
-        As stage `evaluate` writes it.
+        One row as stage `evaluate` writes it: a column per number.
 
     Returns
     -------
@@ -215,25 +229,19 @@ def read_metrics(metrics: Mapping[str, Any]) -> dict[str, float]:
     InputError
         When a number is missing.
     """
+
+    def under(prefix: str) -> dict[str, float]:
+        names = [name for name in metrics if name.startswith(prefix)]
+        return {name.removeprefix(prefix): float(metrics[name]) for name in names}
+
     try:
-        bound, latent, likelihood = (metrics[key] for key in ("elbo", "latent", "likelihood"))
-        values = {
-            "elbo": bound["elbo"],
-            "reconstruction": bound["reconstruction"],
-            "kl_nats": bound["kl"],
-            "log_likelihood": likelihood["log_likelihood"],
-            "ess": likelihood["ess"],
-            "active": latent["active"],
-            "dead_units": sum(latent["dead_units"].values()),
-        }
-        values |= {f"kl/{key}": value for key, value in latent["kl"].items()}
-        values |= {f"quantile/{key}": value for key, value in latent["quantiles"].items()}
-        for metric, mechanism, output in product(METRICS, MECHANISMS, OUTPUTS):
-            scores = metrics["scores"][mechanism]["single_pass"][output]
-            values[f"{metric}/{mechanism}/{output}"] = scores["image"][metric]
-        return {name: float(value) for name, value in values.items()}
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        values = {name: float(metrics[column]) for name, column in NUMBERS.items()}
+        values["dead_units"] = sum(under("latent.dead_units.").values())
+        for name, prefix in (("kl", "latent.kl."), ("quantile", "latent.quantiles.")):
+            values |= {f"{name}/{key}": value for key, value in under(prefix).items()}
+    except (KeyError, ValueError) as error:
         raise InputError(f"not the metrics of a run ({error!r}); `dvc repro` makes them") from error
+    return values
 
 
 def save_runs(path: str | Path, runs: Mapping[Run, Values]) -> None:

@@ -1,12 +1,13 @@
 import itertools
-import json
 import subprocess
+from contextlib import contextmanager
 
 import numpy as np
 import pytest
+import yaml
 from conftest import ROOT
-from ruamel.yaml import YAML
 
+from study.params import read_yaml
 from study.trials.sweep import (
     Experiment,
     Run,
@@ -30,26 +31,28 @@ PARAMS = {
 }
 GAUSS = Experiment("gauss", None, None, None, "bernoulli", 1.0)
 T = Experiment("t", 21.0, "product", "monte_carlo", "bernoulli", 1.0)
-SCORES = {
-    mechanism: {
-        "single_pass": {
-            output: {"image": {"mse": mse, "ssim": 0.8, "ssim_global": 0.9}, "missing": {"mse": 9}}
-            for output, mse in (("prediction", 0.03), ("imputation", 0.01))
-        }
-    }
-    for mechanism in ("random", "square")
-}
 METRICS = {
-    "elbo": {"elbo": -102.5, "kl": 24.0, "reconstruction": -78.5},
-    "latent": {
-        "active": 9,
-        "dead_units": {"encoder.0": 30, "encoder.1": 2, "decoder.0": 1},
-        "kl": {"0": 3.0, "1": 2.5},
-        "quantiles": {"0.001": -3.1, "0.999": 3.2},
-    },
-    "likelihood": {"log_likelihood": -98.0, "ess": 21.5, "ess_low": 2.0, "images": 1000},
-    "scores": SCORES,
-}
+    "seed": 0,
+    "elbo.elbo": -102.5,
+    "elbo.kl": 24.0,
+    "elbo.reconstruction": -78.5,
+    "latent.active": 9,
+    "latent.dead_units.encoder.0": 30,
+    "latent.dead_units.encoder.1": 2,
+    "latent.dead_units.decoder.0": 1,
+    "latent.kl.0": 3.0,
+    "latent.kl.1": 2.5,
+    "latent.quantiles.0.001": -3.1,
+    "latent.quantiles.0.999": 3.2,
+    "likelihood.ess": 21.5,
+    "likelihood.log_likelihood": -98.0,
+} | {
+    f"scores.{mechanism}.single_pass.{output}.image.{metric}": value
+    for mechanism, output in itertools.product(("random", "square"), ("prediction", "imputation"))
+    for metric, value in (
+        ("mse", 0.03 if output == "prediction" else 0.01), ("ssim", 0.8), ("ssim_global", 0.9)
+    )
+}  # fmt: skip
 
 
 def params(**changes):
@@ -93,7 +96,7 @@ def test_tracked_plan_holds_what_the_questions_need():
     ]
     assert {e.kl for e in plan.experiments} == {None, "monte_carlo", "quadrature"}
     assert {e.joint for e in plan.experiments} == {None, "product", "multivariate"}
-    assert plan.recipe in YAML(typ="safe", pure=True).load(ROOT / "params.yaml")["train"]
+    assert plan.recipe in read_yaml(ROOT / "params.yaml")["train"]
 
 
 @pytest.mark.parametrize(
@@ -151,10 +154,12 @@ def test_metrics_become_one_number_per_name():
     assert sum(name.startswith(("mse", "ssim")) for name in values) == 3 * 2 * 2
 
 
-@pytest.mark.parametrize("part", METRICS)
-def test_metrics_without_a_part_are_refused(part):
-    with pytest.raises(InputError, match=part):
-        read_metrics({key: value for key, value in METRICS.items() if key != part})
+@pytest.mark.parametrize("column", ["elbo.kl", "scores.square.single_pass.imputation.image.mse"])
+def test_metrics_without_a_number_are_refused(column):
+    with pytest.raises(InputError, match=column):
+        read_metrics({key: value for key, value in METRICS.items() if key != column})
+    with pytest.raises(InputError, match="'nine'"):
+        read_metrics(METRICS | {column: "nine"})
 
 
 def runs_of(*experiments, seeds=(0, 1), dataset="mnist"):
@@ -206,9 +211,9 @@ class Project:
     def __init__(self, root):
         self.root = root
         self.git("init", "-q")
-        self.write("params.yaml", ALL)
-        (root / "sweep.yaml").write_text(PLAN)
-        (root / "dvc.yaml").write_text("stages: {a: {params: [recipes, device, train, compare]}}")
+        self.write("params.yaml", yaml.safe_dump(ALL))
+        self.write("sweep.yaml", PLAN)
+        self.write("dvc.yaml", "stages: {a: {params: [recipes, device, train, compare]}}")
         self.commit("state")
         self.head = self.git("rev-parse", "HEAD")
 
@@ -219,21 +224,20 @@ class Project:
         return done.stdout.strip()
 
     def write(self, name, content):
-        path = self.root / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        yaml = YAML(typ="safe", pure=True)
-        with path.open("w") as file:
-            yaml.dump(content, file) if name.endswith("yaml") else json.dump(content, file)
+        (self.root / name).parent.mkdir(parents=True, exist_ok=True)
+        (self.root / name).write_text(content)
 
     def commit(self, message):
         self.git("add", "-A")
         self.git("commit", "-q", "-m", message)
 
-    def experiment(self, name, file, elbo, changes, baseline=None):
+    def experiment(self, name, elbo, changes, baseline=None):
         """Leave the ref of an experiment, with its params and metrics."""
-        self.write("params.yaml", ALL | changes)
-        metrics = METRICS | {"elbo": {"elbo": elbo, "kl": 24, "reconstruction": -78}}
-        self.write(f"reports/metrics/converged/{file}.json", metrics)
+        model, seed = name.partition("-")[0], name.rpartition("-s")[2]
+        self.write("params.yaml", yaml.safe_dump(ALL | changes))
+        row = METRICS | {"seed": seed, "elbo.elbo": elbo}
+        lines = [",".join(map(str, part)) for part in (row, row.values())]
+        self.write(f"reports/metrics/converged/{model}.csv", "\n".join(lines))
         self.commit(name)
         baseline = baseline or self.head
         self.git("update-ref", f"refs/exps/{baseline[:2]}/{baseline[2:]}/{name}", "HEAD")
@@ -244,45 +248,6 @@ class Project:
         return {run.name: values["elbo"] for run, values in found.items()}
 
 
-class Queue:
-    """Stands in for DVC: tasks run one per look at the status, when there are workers."""
-
-    def __init__(self, lose=()):
-        self.states, self.calls, self.workers, self.lose = {}, [], 0, set(lose)
-
-    def dvc(self, *arguments):
-        self.calls.append(arguments)
-        if arguments[:2] == ("exp", "run"):
-            self.states[arguments[4]] = "Queued"
-        elif arguments[:2] == ("queue", "remove"):
-            for name in arguments[2:]:
-                del self.states[name]
-        elif arguments[:2] == ("queue", "kill"):
-            self.states |= dict.fromkeys(arguments[2:], "Success")  # as DVC does
-        elif arguments == ("queue", "status"):
-            return self.status()
-        return ""
-
-    def start(self, jobs):
-        self.calls.append(("start", jobs))
-        self.workers = jobs
-
-    def status(self):
-        if self.workers:
-            waiting = [name for name, state in self.states.items() if state == "Queued"]
-            for name in waiting[:1]:
-                lost = name in self.lose
-                self.states[name] = "Running" if lost else "Failed" if "df3" in name else "Success"
-                self.workers -= self.workers if lost else 0
-            self.workers *= bool(waiting)
-        rows = [f"362d87d  {n:12}  08:59 PM   {state}" for n, state in self.states.items()]
-        lines = ["Task     Name        Created    Status", *rows, ""]
-        return "\n".join([*lines, f"Worker status: {self.workers} active, 0 idle"])
-
-    def queued(self):
-        return {c[4]: c[5:] for c in self.calls if c[:2] == ("exp", "run")}
-
-
 @pytest.fixture
 def project(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
@@ -290,63 +255,76 @@ def project(tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def queue(monkeypatch):
-    queue = Queue()
-    monkeypatch.setattr(tool, "dvc", queue.dvc)
-    monkeypatch.setattr(tool, "start", queue.start)
-    monkeypatch.setattr(tool, "POLL", 0)
-    return queue
+def ran(project, monkeypatch):
+    """The commands of what was run, by name; of what has df 3, nothing comes out."""
+    commands = {}
+
+    @contextmanager
+    def workers(jobs, scheduler):
+        yield (jobs, scheduler)
+
+    def execute(given, graph, executor, *, unit):
+        assert executor == (2, None)
+        assert graph == dict.fromkeys(given, ())
+        commands.update(given)
+        for name in given:
+            if "df3" not in name:
+                project.experiment(name, -7, {"df": float("inf")} if "inf" in name else {})
+        if any("df3" in name for name in given):
+            raise InputError("run t-df3-s0: out of memory")
+
+    monkeypatch.setattr(tool, "workers", workers)
+    monkeypatch.setattr(tool, "execute", execute)
+    monkeypatch.setattr(tool, "DVC", ("true",))
+    return commands
 
 
-def test_what_has_no_result_is_queued_with_what_differs_alone(project, queue):
-    project.experiment("gauss-s0", "gauss-0", -1, {"seeds": [0], "recipes": ["converged"]})
-    tool.main(["--queue-only"])
-    queued = queue.queued()
-    assert list(queued) == [
-        "gauss-s1", "t-df3-s0", "t-df3-s1", "t-dfinf-s0", "t-dfinf-s1",
-    ]  # fmt: skip
-    assert queued["gauss-s1"] == (
-        "-S", "recipes=[converged]", "-S", "seeds=[1]", "evaluate@converged-gauss-1",
-    )  # fmt: skip
-    assert queued["t-dfinf-s0"][:2] == ("-S", "df=inf")
-    assert ("start", 2) not in queue.calls
-    assert not (project.root / "reports" / "sweep.csv").exists()
-    # Again: all wait already.
-    tool.main(["--queue-only"])
-    assert len([call for call in queue.calls if call[:2] == ("exp", "run")]) == 5
-
-
-def test_failed_tasks_and_lost_workers_do_not_stop_the_others(project, queue, capsys):
-    queue.lose = {"gauss-s1"}
-    tool.main(["--jobs", "3"])
-    assert queue.calls.count(("start", 3)) == 2  # once more, as the first ones were lost
-    assert ("queue", "kill", "gauss-s1") in queue.calls
-    assert set(queue.states.values()) == {"Success", "Failed"}
-    printed = capsys.readouterr().out
-    assert "0 of 6 planned runs" in printed
-    assert "t-df3-s0: failed; `dvc queue logs t-df3-s0` shows why" in printed
-
-
-def test_collecting_takes_results_with_these_params_alone(project, queue, capsys):
-    older = "0" * 40
-    project.experiment("gauss-s0", "gauss-0", -1, {"seeds": [0], "compare": {"seed": 5}}, older)
-    project.experiment("t-df3-s0", "t-0", -2, {"df": 3, "device": "cpu"})
-    project.experiment("t-dfinf-s0", "t-0", -3, {"df": ".inf"})  # a string
-    other = {"train": {"slides": {"epochs": 1}, "converged": {"epochs": 41}}}
-    project.experiment("gauss-s1", "gauss-1", -4, other)
-    project.experiment("t-df3-s1", "t-1", -5, {"df": 3, "train": ALL["train"] | {"slides": {}}})
+def collect(capsys):
     tool.main(["--collect-only"])
-    assert project.table() == {"gauss-s0": -1, "t-df3-s0": -2, "t-df3-s1": -5}
+    return capsys.readouterr().out
+
+
+def test_what_has_no_result_is_run_with_what_differs_alone_and_the_rest_collected(
+    project, ran, capsys
+):
+    project.experiment("gauss-s0", -1, {"seeds": [0], "recipes": ["converged"]})
+    with pytest.raises(InputError, match="out of memory"):
+        tool.main(["--jobs", "2"])
+    assert list(ran) == ["gauss-s1", "t-df3-s0", "t-df3-s1", "t-dfinf-s0", "t-dfinf-s1"]
+    options = ("-S", "recipes=[converged]", "-S", "seeds=[1]", "evaluate@converged-gauss")
+    assert ran["gauss-s1"] == ("true", "exp", "run", "--temp", "--name", "gauss-s1", *options)
+    assert ran["t-dfinf-s0"][6:8] == ("-S", "df=inf")
+    assert project.table() == {
+        "gauss-s0": -1, "gauss-s1": -7, "t-dfinf-s0": -7, "t-dfinf-s1": -7
+    }  # fmt: skip
     printed = capsys.readouterr().out
+    assert "6 runs are planned, 5 have no result" in printed
+    assert "4 of 6 planned runs\n  t-df3-s0: not run\n  t-df3-s1: not run" in printed
+    ran.clear()
+    with pytest.raises(InputError):
+        tool.main(["--jobs", "2"])
+    assert list(ran) == ["t-df3-s0", "t-df3-s1"]
+
+
+def test_collecting_takes_results_with_these_params_alone(project, capsys):
+    older = "0" * 40
+    project.experiment("gauss-s0", -1, {"seeds": [0], "compare": {"seed": 5}}, older)
+    project.experiment("t-df3-s0", -2, {"df": 3, "device": "cpu", "threads": 2})
+    project.experiment("t-dfinf-s0", -3, {"df": ".inf"})  # a string
+    other = {"train": {"slides": {"epochs": 1}, "converged": {"epochs": 41}}}
+    project.experiment("gauss-s1", -4, other)
+    project.experiment("t-df3-s1", -5, {"df": 3, "train": ALL["train"] | {"slides": {}}})
+    printed = collect(capsys)
+    assert project.table() == {"gauss-s0": -1, "t-df3-s0": -2, "t-df3-s1": -5}
     assert "3 of 6 planned runs" in printed
     assert "gauss-s1: run, but with other params or code" in printed
     assert "t-dfinf-s1: not run" in printed
 
 
-def test_a_gaussian_result_does_not_depend_on_df(project, queue):
-    project.experiment("gauss-s0", "gauss-0", -1, {"df": 7, "kl": "quadrature"})
-    project.experiment("gauss-s1", "gauss-1", -2, {"likelihood": "continuous_bernoulli"})
-    tool.main(["--collect-only"])
+def test_a_gaussian_result_does_not_depend_on_df(project, capsys):
+    project.experiment("gauss-s0", -1, {"df": 7, "kl": "quadrature"})
+    project.experiment("gauss-s1", -2, {"likelihood": "continuous_bernoulli"})
+    collect(capsys)
     assert project.table() == {"gauss-s0": -1}
 
 
@@ -356,15 +334,16 @@ def rows_of(*experiments, params, **options):
     return {tool.identify(run, params): values for run, values in runs.items()}
 
 
-def test_rows_of_the_plan_stay_until_something_newer_comes(project, queue):
-    project.experiment("gauss-s0", "gauss-0", -1, {})
+def test_rows_of_the_plan_stay_until_something_newer_comes(project, capsys):
+    project.experiment("gauss-s0", -1, {})
     t = T._replace(df=3.0)
     seen = rows_of(GAUSS, t, T._replace(df=4.0), params=ALL, seeds=(0,))
     seen |= rows_of(t, params=ALL | {"split": {"seed": 9}}, seeds=(1,))
     seen |= rows_of(GAUSS, params=ALL | {"dataset": "digits"}, dataset="digits")
-    save_runs(project.root / "reports" / "sweep.csv", seen)
-    tool.main(["--collect-only"])
-    found = load_runs(project.root / "reports" / "sweep.csv")
+    table = project.root / "reports" / "sweep.csv"
+    save_runs(table, seen)
+    collect(capsys)
+    found = load_runs(table)
     # df = 4 is not planned; t-df3-s1 is of other params.
     assert {(run.dataset, run.name): values["elbo"] for run, values in found.items()} == {
         ("digits", "gauss-s0"): -100,
@@ -372,38 +351,27 @@ def test_rows_of_the_plan_stay_until_something_newer_comes(project, queue):
         ("mnist", "gauss-s0"): -1,
         ("mnist", "t-df3-s0"): -100,
     }
+    before = table.read_bytes()
+    collect(capsys)
+    assert table.read_bytes() == before
 
 
-def test_a_row_of_these_params_needs_no_experiment(project, queue):
+def test_a_row_of_these_params_needs_no_experiment(project, ran):
     changed = ALL | {"split": {"seed": 9}}
     seen = rows_of(GAUSS, params=ALL) | rows_of(T._replace(df=3.0), params=changed)
     save_runs(project.root / "reports" / "sweep.csv", seen)
-    tool.main(["--queue-only"])
-    assert list(queue.queued()) == ["t-df3-s0", "t-df3-s1", "t-dfinf-s0", "t-dfinf-s1"]
+    with pytest.raises(InputError):
+        tool.main(["--jobs", "2"])
+    assert list(ran) == ["t-df3-s0", "t-df3-s1", "t-dfinf-s0", "t-dfinf-s1"]
 
 
-def test_what_ends_while_the_queue_is_read_is_not_queued_again(project, queue, monkeypatch):
-    queue.states["gauss-s0"] = "Running"
-
-    def end(*arguments):
-        text = queue.dvc(*arguments)
-        if arguments == ("queue", "status") and "gauss-s0" not in tool.references():
-            project.experiment("gauss-s0", "gauss-0", -1, {})
-            queue.states["gauss-s0"] = "Success"
-        return text
-
-    monkeypatch.setattr(tool, "dvc", end)
-    tool.main(["--queue-only"])
-    assert "gauss-s0" not in queue.queued()
-    assert "gauss-s0" in tool.references()
-
-
-def test_an_experiment_with_other_params_makes_way(project, queue):
-    project.experiment("gauss-s0", "gauss-0", -1, {"split": {"seed": 9}})
-    assert "gauss-s0" in tool.references()
-    tool.main(["--queue-only"])
-    assert "gauss-s0" in queue.queued()
-    assert tool.references() == {}
+def test_an_experiment_with_other_params_makes_way(project, ran):
+    project.experiment("t-df3-s0", -1, {"split": {"seed": 9}})
+    assert "t-df3-s0" in tool.references()
+    with pytest.raises(InputError):
+        tool.main(["--jobs", "2"])
+    assert "t-df3-s0" in ran
+    assert "t-df3-s0" not in tool.references()
 
 
 @pytest.mark.parametrize(
@@ -414,14 +382,14 @@ def test_an_experiment_with_other_params_makes_way(project, queue):
     ],
     ids=["recipe", "jobs"],
 )
-def test_bad_input_stops_before_anything_is_queued(project, queue, text, arguments, message):
+def test_bad_input_stops_before_anything_is_run(project, monkeypatch, text, arguments, message):
+    monkeypatch.setattr(tool, "DVC", ("true",))
     (project.root / "sweep.yaml").write_text(text)
     with pytest.raises(InputError, match=message):
         tool.main(arguments)
-    assert queue.calls == []
 
 
 def test_what_a_program_complains_of_is_one_line(project):
     with pytest.raises(InputError, match=r"git rev-parse nothing: fatal: .*nothing") as error:
-        tool.git("rev-parse", "nothing")
+        tool.output("git", "rev-parse", "nothing")
     assert "\n" not in str(error.value)

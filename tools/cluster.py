@@ -1,0 +1,217 @@
+"""Run the commands of a graph side by side, each as soon as what it needs is done, by Dask."""
+
+import logging
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, CancelledError, Executor, Future, wait
+from contextlib import contextmanager, suppress
+from graphlib import TopologicalSorter
+from pathlib import Path
+from typing import Any
+
+from distributed import Client, KilledWorker, get_worker
+from tqdm import tqdm
+
+from vaefill.errors import InputError
+
+LOGS = Path(".logs")
+#: Starts the command whose words follow it, and ends all that this started when the pipe that
+#: it reads is closed: as it is when the worker at its other end dies.
+GUARD = ("sh", "-c", 'exec 3<&0 </dev/null; (read _ <&3; kill -9 0) & exec "$@" 3<&-', "guard")
+
+
+@contextmanager
+def workers(jobs: int, scheduler: str | None = None) -> Iterator[Executor]:
+    """Start workers, or connect to those of a cluster; on leaving, what they are at ends.
+
+    Parameters
+    ----------
+    jobs : int
+        Worker processes on this machine; at least 1.
+    scheduler : str or None
+        Address of a running scheduler, whose workers are taken instead.
+
+    Raises
+    ------
+    InputError
+        When no scheduler answers.
+    """
+    if jobs < 1:
+        raise InputError(f"--jobs {jobs}: must be 1 or more")
+    # A worker that dies is replaced, and what is lost with it is said below.
+    logging.getLogger("distributed").setLevel(logging.CRITICAL)
+    # The workers inherit it: a terminal's Ctrl-C is for us to deal with, once they stand.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if scheduler:
+        try:
+            client = Client(scheduler, timeout=10)
+        except (OSError, ValueError) as error:
+            raise InputError(f"--scheduler {scheduler}: no Dask scheduler answers there") from error
+    else:
+        client = Client(
+            n_workers=jobs,
+            threads_per_worker=1,
+            memory_limit=0,  # of the worker itself, which only waits
+            dashboard_address="127.0.0.1:0",
+            scheduler_kwargs={"dashboard": False},
+            silence_logs=logging.CRITICAL,
+        )
+    try:
+        with client:
+            try:
+                _on_stop(signal.default_int_handler)
+                yield client.get_executor(pure=False)
+            finally:
+                _on_stop(signal.SIG_IGN)
+    except KeyboardInterrupt:
+        print("stopped; what is done stays, and a second run goes on", file=sys.stderr)
+        sys.exit(130)
+    finally:
+        _on_stop(signal.default_int_handler)
+
+
+def _on_stop(handler: Any) -> None:
+    """Say what Ctrl-C and `kill` do."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, handler)
+
+
+def execute(
+    commands: Mapping[str, Sequence[str]],
+    graph: Mapping[str, Collection[str]],
+    executor: Executor,
+    *,
+    unit: str,
+    mend: Callable[[], bool] = lambda: False,
+) -> bool:
+    """Run all that can be run, however much fails.
+
+    Parameters
+    ----------
+    commands : dict of str to sequence of str
+        Items and what runs them, each in the current directory.
+    graph : dict of str to collection of str
+        Per item those that must have ended well before.
+    executor : Executor
+        Calls `run_command`; as `workers` gives it.
+    unit : str
+        What a person calls an item.
+    mend : callable
+        Called after every item; True when it has put right what all that ran meanwhile may
+        have stumbled over: those that fail are then tried again.
+
+    Returns
+    -------
+    bool
+        Whether anything had to be put right.
+
+    Raises
+    ------
+    InputError
+        When an item fails: names the first, its reason and its log.
+    """
+    order = TopologicalSorter(graph)
+    order.prepare()
+    running: dict[Future[str], tuple[str, int]] = {}
+    failures: dict[str, str] = {}
+    due, done, mends = list(order.get_ready()), 0, 0
+    with tqdm(total=len(graph), unit=unit, smoothing=0) as bar:
+        while due or running:
+            for item in due:
+                log = str(LOGS / f"{item}.log")
+                future = executor.submit(run_command, commands[item], log, os.getcwd())
+                running[future] = item, mends
+            due = []
+            ended, _ = wait(running, timeout=10, return_when=FIRST_COMPLETED)
+            if not ended:
+                bar.refresh()  # the clock goes on
+            for future in ended:
+                item, mends_before = running.pop(future)
+                reason = _reason(future)
+                mends += mend()
+                if not reason:
+                    order.done(item)
+                    done += 1
+                    bar.update()
+                elif mends > mends_before:
+                    due.append(item)
+                else:
+                    failures[item] = reason
+                    bar.set_postfix_str(f"{len(failures)} failed")
+            due += order.get_ready()
+    if failures:
+        item, reason = next(iter(failures.items()))
+        others = f"; {len(failures) - 1} more failed" if len(failures) > 1 else ""
+        raise InputError(
+            f"{unit} {item}: {reason}; its log: {LOGS / f'{item}.log'}{others}; "
+            f"{done} of {len(graph)} are done"
+        )
+    return bool(mends)
+
+
+def _reason(future: Future[str]) -> str:
+    """Say why an item failed; empty when it did not."""
+    try:
+        return future.result()
+    except KilledWorker:
+        return "the workers that ran it died, one after the other"
+    except CancelledError:
+        return "the scheduler is gone"
+    except Exception as error:
+        return f"{type(error).__name__}: {error}"
+
+
+def run_command(command: Sequence[str], log: str, directory: str) -> str:
+    """Run a command in a worker, until it ends, the worker dies or nobody waits for it any more.
+
+    Returns
+    -------
+    str
+        Why it failed, in one line; empty when it did not.
+    """
+    worker = get_worker()
+    task = worker.state.tasks[worker.get_current_task()]
+    path = Path(directory, log)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # The stages' `python` is the worker's, whether its venv is active or not.
+    search = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
+    with (
+        path.open("wb") as output,
+        subprocess.Popen(
+            [*GUARD, *command],
+            cwd=directory,
+            env={**os.environ, "PATH": search},
+            stdin=subprocess.PIPE,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        ) as process,
+    ):
+        try:
+            while process.poll() is None and task.state == "executing":
+                with suppress(subprocess.TimeoutExpired):
+                    process.wait(0.5)
+        finally:
+            # The guard, unless it was killed, and what a command that was has left behind.
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+    if not process.returncode:
+        return ""
+    code = process.returncode
+    return last_error(path.read_text("utf-8", "replace")) or (
+        f"ended by signal {-code}" if code < 0 else f"ended with code {code}"
+    )
+
+
+def last_error(text: str) -> str:
+    """Find the line that says most: a stage's own error, before what DVC or git make of it."""
+    lines = [line.strip() for line in re.split(r"[\r\n]+", text)]
+    own = r"error: |(\w+\.)*\w*(Error|Exception|Interrupt)\b"
+    for pattern in (own, "ERROR: ", "fatal: ", "."):
+        if found := [line for line in lines if re.match(pattern, line)]:
+            return found[-1]
+    return ""

@@ -1,0 +1,93 @@
+"""Run what is out of date in DVC's pipeline, as many stages side by side as there are workers.
+
+``python -m tools.run`` asks DVC once what has changed, and runs every such item and what depends
+on it as ``dvc --wait-for-lock repro --single-item ITEM``, as soon as its inputs are there. The
+output of each is kept in ``.logs/``. Stopped or failed, it goes on where it was when run again.
+"""
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from graphlib import TopologicalSorter
+
+from study import params
+from tools import lock
+from tools.cluster import execute, workers
+from vaefill.errors import InputError
+
+DVC = (sys.executable, "-m", "dvc", "--wait-for-lock")
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Bring the pipeline of the current directory up to date."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    add_arguments(parser)
+    args = parser.parse_args(argv)
+    run(args.jobs, args.scheduler)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Say who does the work."""
+    cores = getattr(os, "process_cpu_count", os.cpu_count)() or 1
+    parser.add_argument(
+        "--jobs", type=int, default=cores, metavar="N", help="worker processes here (%(default)s)"
+    )
+    parser.add_argument(
+        "--scheduler", metavar="ADDRESS", help="a running Dask scheduler's workers instead"
+    )
+
+
+def run(jobs: int, scheduler: str | None = None) -> None:
+    """Bring the pipeline up to date.
+
+    Raises
+    ------
+    InputError
+        When DVC cannot read the pipeline, or a stage fails.
+    """
+    lock.begin()
+    graph = outdated()
+    if not graph:
+        print("Everything is up to date.")
+    # Once more where the lock file was put back: it may lack what has run since.
+    while graph:
+        commands = {item: (*DVC, "repro", "--single-item", item) for item in graph}
+        try:
+            with workers(min(jobs, len(graph)), scheduler) as executor:
+                mended = execute(commands, graph, executor, unit="stage", mend=lock.mend)
+        finally:
+            lock.mend()
+        graph = outdated() if mended else {}
+
+
+def outdated() -> dict[str, set[str]]:
+    """Ask DVC which items have changed; with them, all that depends on them.
+
+    Returns
+    -------
+    dict of str to set of str
+        Per item those of the others that must run before it.
+    """
+    # Here, as the workers import this module too.
+    from dvc.exceptions import DvcException
+    from dvc.repo import Repo
+
+    try:
+        with Repo(_wait_for_lock=True) as repo:
+            before = {
+                stage.addressing: {dep.addressing for dep in repo.index.graph.successors(stage)}
+                for stage in repo.index.graph
+            }
+            changed = set(repo.status())
+    except DvcException as error:
+        raise InputError(f"DVC: {error}") from error
+    graph: dict[str, set[str]] = {}
+    for item in TopologicalSorter(before).static_order():
+        if item in changed or graph.keys() & before[item]:
+            graph[item] = graph.keys() & before[item]
+    return graph
+
+
+if __name__ == "__main__":
+    params.run(main)
