@@ -112,7 +112,7 @@ def test_another_df_runs_what_depends_on_it_alone(project):
     project.dvc("checkout")
 
 
-@pytest.mark.filterwarnings("ignore::DeprecationWarning:pygtrie")
+@pytest.mark.filterwarnings("ignore:_NoneStep:DeprecationWarning")
 def test_nothing_of_the_gaussian_models_depends_on_df():
     graph = Repo(str(ROOT)).index.graph
     roots = [
@@ -127,6 +127,12 @@ def test_nothing_of_the_gaussian_models_depends_on_df():
     assert {"train_t@slides-0", "impute@slides-t", "evaluate@slides-t", "infer@t-0-laplace"} < hit
 
 
+def test_no_seed_is_refused(project):
+    project.params(seeds=[])
+    assert "seeds" in project.dvc("status", fails=True)
+    project.run("git", "checkout", "-q", ".")
+
+
 def test_bad_params_stop_a_stage_in_one_line(project):
     project.params(df="abc")
     output = project.dvc("repro", "train_t@slides-0", fails=True)
@@ -134,3 +140,15 @@ def test_bad_params_stop_a_stage_in_one_line(project):
     assert "Traceback" not in output
     project.run("git", "checkout", "-q", ".")
     project.dvc("checkout")
+
+
+def test_copies_of_the_repository_use_their_own_code_and_threads(project, monkeypatch):
+    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+        monkeypatch.setitem(ENV, name, "7")
+    code = (
+        "import stages, study.params, torch, threadpoolctl\n"
+        "print(study.params.__file__, torch.get_num_threads(),\n"
+        "      *{pool['num_threads'] for pool in threadpoolctl.threadpool_info()})"
+    )
+    said = project.run(sys.executable, "-c", code).stdout.split()
+    assert said == [str(project.root / "src" / "study" / "params.py"), "1", "1"]
