@@ -93,14 +93,26 @@ def test_report_is_rebuilt_without_data(clone):
     ("name", "path", "maker"),
     [
         ("infer@t-0-laplace", "models/slides/t/0.safetensors", "train_t@slides-0"),
-        ("infer_masked@mlp-t-0-draws", "models/mlp/t/0.safetensors", "train_masked_t@mlp-0"),
         ("images", "data/scores/slides/gauss/0.npz", "evaluate@slides-gauss"),
     ],
 )
 def test_a_missing_file_names_the_command_that_makes_it(clone, name, path, maker):
-    _, *command = read_yaml(clone.root / "dvc.lock")["stages"][name]["cmd"].split()
-    said = clone.run(sys.executable, *command, fails=True).stdout
+    said = run_alone(clone, name)
     assert said == f"error: {path}: no such file; make it with: dvc repro {maker}\n"
+
+
+def test_a_broken_file_names_the_command_that_makes_it(clone):
+    path = "models/mlp/t/0.safetensors"
+    (clone.root / path).parent.mkdir(parents=True)
+    (clone.root / path).write_text("cut off")
+    said = run_alone(clone, "infer_masked@mlp-t-0-draws")
+    assert said.startswith(f"error: {path}: not a model")
+    assert said.endswith("; delete it, then: dvc repro train_masked_t@mlp-0\n")
+
+
+def run_alone(project, name):
+    _, *command = read_yaml(project.root / "dvc.lock")["stages"][name]["cmd"].split()
+    return project.run(sys.executable, *command, fails=True).stdout
 
 
 def test_another_df_runs_what_depends_on_it_alone(project):
