@@ -16,7 +16,7 @@ SMALL = {
     "dataset": "digits",
     "seeds": [0],
     "recipes": ["slides"],
-    "split": {"seed": 123, "test_size": 200, "valid_size": 200},
+    "split": {"seed": 123, "test_size": 100, "valid_size": 100},
     "train": {
         "slides": {"schedule": "constant", "epochs": 2, "batch_size": 100, "lr": 0.005},
     },

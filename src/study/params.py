@@ -87,6 +87,7 @@ class Loader(yaml.SafeLoader):
     """Reads what is true, an integer or a number by YAML 1.2, and refuses a key given twice."""
 
     def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
+        """Compose a mapping, whose keys must differ."""
         node = super().compose_mapping_node(anchor)
         keys = [key.value for key, _ in node.value]
         for key, _ in node.value:
@@ -97,6 +98,7 @@ class Loader(yaml.SafeLoader):
         return node
 
     def construct_integer(self, node: yaml.ScalarNode) -> int:
+        """Take leading zeros for what they are, and ``0x``, ``0o`` and ``0b`` for bases."""
         text = node.value.replace("_", "")
         return int(text, 0 if text.lstrip("+-")[:2] in ("0b", "0o", "0x") else 10)
 
@@ -172,7 +174,7 @@ def parse_paths(argv: Sequence[str] | None, *flags: str, **options: Any) -> argp
 def run(main: Callable[[], None]) -> None:
     """Run a stage; what a person can put right ends as one line on stderr and exit code 1.
 
-    Of a file that is missing, the line names the command that makes it.
+    Of a file that is missing or broken, the line names the command that makes it.
     """
     try:
         main()
@@ -181,6 +183,8 @@ def run(main: Callable[[], None]) -> None:
         path, missing, _ = line.partition(": no such file")
         if missing and (stage := _maker(path)):
             line = f"{path}: no such file; make it with: dvc repro {stage}"
+        elif line.endswith("; replace it") and (stage := _maker(line.partition(": ")[0])):
+            line = f"{line.removesuffix('replace it')}delete it, then: dvc repro {stage}"
         sys.exit(f"error: {line}")
 
 
