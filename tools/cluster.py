@@ -38,7 +38,7 @@ def workers(jobs: int, scheduler: str | None = None) -> Iterator[Executor]:
     Raises
     ------
     InputError
-        When no scheduler answers.
+        When no scheduler answers, or a worker dies while it starts.
     """
     if jobs < 1:
         raise InputError(f"--jobs {jobs}: must be 1 or more")
@@ -46,20 +46,19 @@ def workers(jobs: int, scheduler: str | None = None) -> Iterator[Executor]:
     logging.getLogger("distributed").setLevel(logging.CRITICAL)
     # The workers inherit it: a terminal's Ctrl-C is for us to deal with, once they stand.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    if scheduler:
-        try:
-            client = Client(scheduler, timeout=10)
-        except (OSError, ValueError) as error:
-            raise InputError(f"--scheduler {scheduler}: no Dask scheduler answers there") from error
-    else:
-        client = Client(
-            n_workers=jobs,
-            threads_per_worker=1,
-            memory_limit=0,  # of the worker itself, which only waits
-            dashboard_address="127.0.0.1:0",
-            scheduler_kwargs={"dashboard": False},
-            silence_logs=logging.CRITICAL,
-        )
+    here = {
+        "n_workers": jobs,
+        "threads_per_worker": 1,
+        "memory_limit": 0,  # of the worker itself, which only waits
+        "dashboard_address": "127.0.0.1:0",
+        "scheduler_kwargs": {"dashboard": False},
+        "silence_logs": logging.CRITICAL,
+    }
+    try:
+        client = Client(scheduler, timeout=10) if scheduler else Client(**here)
+    except (OSError, ValueError, RuntimeError) as error:
+        place = f"--scheduler {scheduler}: no Dask scheduler answers there"
+        raise InputError(place if scheduler else f"{error} Run it again") from error
     try:
         with client:
             try:

@@ -15,8 +15,6 @@ import subprocess
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import yaml
-
 from study import params as pipeline
 from study.trials.sweep import (
     Experiment,
@@ -128,7 +126,7 @@ def results(planned: Sequence[Run], params: Mapping[str, Any]) -> dict[Run, dict
     for run in planned:
         wanted = relevant({**params, **run.experiment.settings}, run)
         for reference in experiments.get(run.name, []):
-            theirs = yaml.load(show(reference, PARAMS), pipeline.Loader) or {}
+            theirs = pipeline.parse_yaml(show(reference, PARAMS)) or {}
             if relevant(theirs, run) != wanted:
                 continue
             metrics = f"reports/metrics/{run.recipe}/{run.experiment.model}.csv"

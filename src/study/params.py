@@ -83,7 +83,7 @@ def _complaints(error: ValidationError) -> Iterator[str]:
             yield f"params.yaml: {key} = {problem['input']!r}: {rule}"
 
 
-class Loader(yaml.SafeLoader):
+class _Loader(yaml.SafeLoader):
     """Reads what is true, an integer or a number by YAML 1.2, and refuses a key given twice."""
 
     def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
@@ -110,17 +110,22 @@ _SCALARS = {
         | [-+]?\.[0-9_]+(?:[eE][-+][0-9]+)? | [-+]?\.(?:inf|Inf|INF) | \.(?:nan|NaN|NAN)""",
     "int": r"[-+]?0b[01_]+ | [-+]?0o?[0-7_]+ | [-+]?[0-9_]+ | [-+]?0x[0-9a-fA-F_]+",
 }
-Loader.yaml_implicit_resolvers = {
+_Loader.yaml_implicit_resolvers = {
     first: [(tag, pattern) for tag, pattern in rules if tag.rpartition(":")[2] not in _SCALARS]
     for first, rules in yaml.SafeLoader.yaml_implicit_resolvers.items()
 }
 for _kind, _pattern in _SCALARS.items():
-    Loader.add_implicit_resolver(
+    _Loader.add_implicit_resolver(
         f"tag:yaml.org,2002:{_kind}",
         re.compile(rf"^(?:{_pattern})$", re.VERBOSE),
         list("-+.0123456789tTfF"),
     )
-Loader.add_constructor("tag:yaml.org,2002:int", Loader.construct_integer)
+_Loader.add_constructor("tag:yaml.org,2002:int", _Loader.construct_integer)
+
+
+def parse_yaml(text: str) -> Any:
+    """Read YAML text as `read_yaml` reads a file, whatever it holds."""
+    return yaml.load(text, _Loader)
 
 
 def read_yaml(path: str | Path) -> dict[str, Any]:
@@ -132,7 +137,7 @@ def read_yaml(path: str | Path) -> dict[str, Any]:
         When the file cannot be read, is no mapping, or gives a key twice.
     """
     try:
-        values = yaml.load(Path(path).read_text("utf-8"), Loader)
+        values = parse_yaml(Path(path).read_text("utf-8"))
     except FileNotFoundError as error:
         raise InputError(f"{path}: no such file; run from the project's root") from error
     except (ValueError, yaml.YAMLError) as error:

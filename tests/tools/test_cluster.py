@@ -162,6 +162,10 @@ def other_workers():
     )
 
 
+def children(run):
+    return psutil.Process(run.pid).children(recursive=True)
+
+
 def busy(here):
     return len(list(here.glob("?.pid"))) == 2
 
@@ -170,11 +174,11 @@ def busy(here):
 def test_whoever_is_stopped_leaves_nothing_behind(here, number):
     run = start(here)
     until(lambda: busy(here))
-    children = psutil.Process(run.pid).children(recursive=True)
+    started = children(run)
     os.killpg(run.pid, number)  # as a terminal does
     errors = run.communicate(timeout=20)[1]
     until(lambda: gone(*here.glob("?.pid")))
-    until(lambda: not any(child.is_running() for child in children))
+    until(lambda: not any(child.is_running() for child in started))
     if number != signal.SIGKILL:
         assert run.returncode == 130
         assert errors.splitlines()[-1] == "stopped; what is done stays, and a second run goes on"
@@ -183,12 +187,24 @@ def test_whoever_is_stopped_leaves_nothing_behind(here, number):
 
 def test_an_interrupt_while_workers_start_is_no_traceback(here):
     run = start(here)
-    until(lambda: psutil.Process(run.pid).children())
+    until(lambda: children(run))
     os.killpg(run.pid, signal.SIGINT)
     until(lambda: busy(here))
     os.killpg(run.pid, signal.SIGINT)
     assert "Traceback" not in run.communicate(timeout=20)[1]
     assert run.returncode == 130
+
+
+def test_a_worker_that_dies_while_it_starts_is_said_in_one_line(here):
+    run = start(here)
+    until(lambda: any("spawn_main" in " ".join(child.cmdline()) for child in children(run)))
+    for child in children(run):
+        if "spawn_main" in " ".join(child.cmdline()):
+            child.kill()
+    errors = run.communicate(timeout=20)[1]
+    assert run.returncode == 1
+    assert errors.splitlines()[-1] == "error: Nanny failed to start. Run it again"
+    assert "Traceback" not in errors
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])

@@ -1,5 +1,6 @@
 """The runner on pipelines of DVC's: what is out of date, and no more, in order and once."""
 
+import shutil
 import sys
 
 import pytest
@@ -90,19 +91,18 @@ def test_what_dvc_cannot_read_is_said_in_one_line(tmp_path):
 
 @pytest.mark.slow
 def test_one_job_and_two_give_the_same_bytes(tmp_path):
-    results = []
-    for jobs in (1, 2):
-        project = Project(tmp_path / str(jobs))
-        stages = read_yaml(project.root / "dvc.yaml")["stages"]
-        kept = {name: stages[name] for name in ("fetch_mnist", "split", "train_gauss", "train_t")}
-        for name in ("train_gauss", "train_t"):
-            kept[name]["matrix"] = {"recipe": ["slides"], "seed": [0]}
-        (project.root / "dvc.yaml").write_text(yaml.safe_dump({"stages": kept}))
-        read = {key.partition(".")[0] for stage in kept.values() for key in stage["params"]}
-        params = read_yaml(project.root / "params.yaml")
-        params = {key: value for key, value in params.items() if key in read}
-        (project.root / "params.yaml").write_text(yaml.safe_dump(params))
+    one, two = Project(tmp_path / "one"), Project.__new__(Project)
+    stages = read_yaml(one.root / "dvc.yaml")["stages"]
+    kept = {name: stages[name] for name in ("fetch_mnist", "split", "train_gauss", "train_t")}
+    for name in ("train_gauss", "train_t"):
+        kept[name]["matrix"] = {"recipe": ["slides"], "seed": [0]}
+    (one.root / "dvc.yaml").write_text(yaml.safe_dump({"stages": kept}))
+    read = {key.partition(".")[0] for stage in kept.values() for key in stage["params"]}
+    params = {k: v for k, v in read_yaml(one.root / "params.yaml").items() if k in read}
+    (one.root / "params.yaml").write_text(yaml.safe_dump(params))
+    one.dvc("repro", "split")
+    two.root = shutil.copytree(one.root, tmp_path / "two")
+    for jobs, project in enumerate((one, two), start=1):
         make(project, jobs=jobs)
-        results.append(project.results())
-    assert results[0] == results[1]
-    assert sum(name.startswith("models/") for name in results[0]) == 2
+    assert one.results() == two.results()
+    assert sum(name.startswith("models/") for name in one.results()) == 2
