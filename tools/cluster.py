@@ -13,12 +13,19 @@ from graphlib import TopologicalSorter
 from pathlib import Path
 from typing import Any
 
+import dask
 from distributed import Client, KilledWorker, get_worker
 from tqdm import tqdm
 
 from vaefill.errors import InputError
 
 LOGS = Path(".logs")
+#: Workers only wait: what watches them would take a tenth of a core.
+QUIET = {
+    "distributed.worker.profile.enabled": False,
+    "distributed.admin.tick.interval": "1s",
+    "distributed.admin.system-monitor.interval": "10s",
+}
 #: Starts the command whose words follow it, and ends all that this started when the pipe that
 #: it reads is closed: as it is when the worker at its other end dies.
 GUARD = ("sh", "-c", 'exec 3<&0 </dev/null; (read _ <&3; kill -9 0) & exec "$@" 3<&-', "guard")
@@ -42,6 +49,7 @@ def workers(jobs: int, scheduler: str | None = None) -> Iterator[Executor]:
     """
     if jobs < 1:
         raise InputError(f"--jobs {jobs}: must be 1 or more")
+    dask.config.set(QUIET)
     # A worker that dies is replaced, and what is lost with it is said below.
     logging.getLogger("distributed").setLevel(logging.CRITICAL)
     # The workers inherit it: a terminal's Ctrl-C is for us to deal with, once they stand.
