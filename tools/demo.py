@@ -15,7 +15,6 @@ from typing import Any
 import yaml
 
 from study import params
-from study.report.pages.report import comparison_table
 from tools import run
 from vaefill.errors import InputError
 from vaefill.storage import load_json, write_text
@@ -79,6 +78,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     write_text(DEMO / ".dvc" / "config.local", "[core]\n    no_scm = true\n")
     os.chdir(DEMO)
     run.run(args.jobs, args.scheduler)
+    from study.report.pages.report import comparison_table  # a second that workers do without
+
     reports = DEMO / "reports"
     print(f"\n{comparison_table(load_json('reports/summary.json'), slides=False).strip()}\n")
     print(f"The whole report, with figures: {reports / 'report.md'}")
