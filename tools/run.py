@@ -8,6 +8,7 @@ output of each is kept in ``.logs/``. Stopped or failed, it goes on where it was
 import argparse
 import os
 import sys
+import time
 from collections.abc import Sequence
 from graphlib import TopologicalSorter
 
@@ -71,17 +72,23 @@ def outdated() -> dict[str, set[str]]:
     """
     # Here, as the workers import this module too.
     from dvc.exceptions import DvcException
+    from dvc.lock import LockError
     from dvc.repo import Repo
 
-    try:
-        with Repo(_wait_for_lock=True) as repo:
-            before = {
-                stage.addressing: {dep.addressing for dep in repo.index.graph.successors(stage)}
-                for stage in repo.index.graph
-            }
-            changed = set(repo.status())
-    except DvcException as error:
-        raise InputError(f"DVC: {error}") from error
+    for patience in reversed(range(10)):
+        try:
+            with Repo(_wait_for_lock=True) as repo:
+                before = {
+                    stage.addressing: {need.addressing for need in repo.index.graph[stage]}
+                    for stage in repo.index.graph
+                }
+                changed = set(repo.status())
+            break
+        except DvcException as error:
+            # What a run that was killed has left behind ends in a moment.
+            if not (isinstance(error, LockError) and patience):
+                raise InputError(f"DVC: {error}") from error
+            time.sleep(1)
     graph: dict[str, set[str]] = {}
     for item in TopologicalSorter(before).static_order():
         if item in changed or graph.keys() & before[item]:

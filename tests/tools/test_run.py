@@ -1,7 +1,10 @@
 """The runner on pipelines of DVC's: what is out of date, and no more, in order and once."""
 
+import json
 import shutil
+import subprocess
 import sys
+import threading
 
 import pytest
 import yaml
@@ -79,6 +82,16 @@ def test_a_lock_file_that_is_cut_off_is_put_back_and_nothing_runs_twice(tmp_path
         "Everything is up to date.",
     ]
     assert (lock.read_text(), ran) == (whole, [])
+
+
+def test_what_a_killed_run_left_behind_is_waited_for(tmp_path):
+    project = Fake(tmp_path)
+    with subprocess.Popen(["sleep", "3"]) as other:
+        threading.Thread(target=other.wait).start()
+        busy = {"write": {str(tmp_path / "a"): {"pid": other.pid, "cmd": "dvc"}}}
+        (tmp_path / ".dvc" / "tmp").mkdir()
+        (tmp_path / ".dvc" / "tmp" / "rwlock").write_text(json.dumps(busy))
+        assert len(project.make()[1]) == 4
 
 
 def test_what_dvc_cannot_read_is_said_in_one_line(tmp_path):
