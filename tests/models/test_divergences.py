@@ -7,6 +7,7 @@ import pytest
 import scipy.integrate
 import scipy.stats
 import torch
+from exact import F64, gen
 
 from vaefill.errors import InputError
 from vaefill.models.distributions import MultivariateT, Normal, StudentT
@@ -18,7 +19,6 @@ from vaefill.models.divergences import (
     monte_carlo_kl,
 )
 
-F64 = torch.float64
 DFS = [2.5, 3.0, 5.0, 10.0, 21.0, 50.0, 1e3, 1e6]
 HEAVY_DFS = [0.5, 0.7, 1.0, 1.5]
 MUS = [0.0, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0]
@@ -84,56 +84,48 @@ def test_finite_sum_for_odd_df(df):
     expected = [finite_sum_kl(mu, sigma, df) for mu, sigma in GRID]
     np.testing.assert_allclose(on_grid(df), expected, rtol=0, atol=1e-6 if df < 2 else 1e-7)
     np.testing.assert_allclose(on_grid(df, n_nodes=256), expected, rtol=0, atol=1e-10)
+    # A scale far above the prior's: the logarithm's singularity is all but on the real axis.
+    value = kl_student_t(tensor(20.0), tensor(2 * math.log(1e4)), df)
+    assert value.item() == pytest.approx(finite_sum_kl(20.0, 1e4, df), abs=1e-6)
 
 
 def test_cauchy_closed_form():
     expected = [math.log(((1 + s) ** 2 + mu**2) / (4 * s)) for mu, s in GRID]
     np.testing.assert_allclose(on_grid(1.0), expected, rtol=0, atol=1e-6)
-    # A scale far above the prior's: the logarithm's singularity is all but on the real axis.
-    value = kl_student_t(tensor(20.0), tensor(2 * math.log(1e4)), 21.0)
-    assert value.item() == pytest.approx(finite_sum_kl(20.0, 1e4, 21.0), abs=1e-6)
 
 
-@pytest.mark.parametrize(("df", "bound"), [(2.5, 2e-7), (10.0, 1e-10), (21.0, 1e-10)])
-def test_64_nodes_are_as_good_as_the_documentation_says(df, bound):
-    assert np.abs(on_grid(df, n_nodes=64) - on_grid(df, n_nodes=512)).max() < bound
-
-
-@pytest.mark.parametrize(("df", "bound"), [(0.2, 1e-6), (1.0, 1e-6), (2.0, 2e-7), (21.0, 2e-7)])
-def test_error_is_bounded_for_any_location_and_scale(df, bound):
+@pytest.mark.parametrize(("df", "n_nodes", "bound"), [
+    *[(df, None, 1e-6 if df < 2 else 2e-7) for df in (0.2, 1.0, 2.0, 21.0)],
+    (2.5, 64, 2e-7), (10.0, 64, 1e-10), (21.0, 64, 1e-10),
+])  # fmt: skip
+def test_error_is_bounded_for_any_location_and_scale(df, n_nodes, bound):
     rng = np.random.default_rng(0)
     mu = torch.from_numpy(10 ** rng.uniform(-3, 4, (300, 1)))
     logvar = torch.from_numpy(rng.uniform(-28, 28, (300, 1)))
-    value = kl_student_t(mu, logvar, df)
+    value = kl_student_t(mu, logvar, df, n_nodes=n_nodes)
     better = kl_student_t(mu, logvar, df, n_nodes=1000)
     torch.testing.assert_close(value, better, rtol=1e-10, atol=bound)
 
 
-@pytest.mark.parametrize("df", [2.5, 21.0])
-def test_two_locations_and_scales(df):
-    q = scipy.stats.t(df, loc=-1.3, scale=0.7)
-    p = scipy.stats.t(df, loc=2.1, scale=1.9)
-    expected, _ = scipy.integrate.quad(
-        lambda z: q.pdf(z) * (q.logpdf(z) - p.logpdf(z)), -np.inf, np.inf, epsabs=1e-10
-    )
-    prior = {"prior_mu": 2.1, "prior_logvar": tensor(2 * math.log(1.9))}
-    value = kl_student_t(tensor(-1.3), tensor(2 * math.log(0.7)), df, **prior)
+@pytest.mark.parametrize("df", [2.5, 21.0, math.inf])
+@pytest.mark.parametrize(
+    ("q", "p"), [((-1.3, 0.7), (2.1, 1.9)), ((-3.0, 0.05), (0.0, 1.0)), ((0.2, 2.0), (0.1, 0.9))]
+)
+def test_definition_by_the_trapezoidal_rule(df, q, p):
+    t = np.linspace(-20, 20, 20_001)
+    z = q[0] + np.sinh(t)
+    log_q, log_p = (scipy.stats.t.logpdf(z, df, loc=mu, scale=sigma) for mu, sigma in (q, p))
+    expected = np.trapezoid(np.exp(log_q) * (log_q - log_p) * np.cosh(t), t)
+    (mu, logvar), (prior_mu, prior_logvar) = (tensor([m], [2 * math.log(s)]) for m, s in (q, p))
+    value = kl_student_t(mu, logvar, df, prior_mu=prior_mu, prior_logvar=prior_logvar)
     assert value.item() == pytest.approx(expected, abs=1e-7)
-
-
-@pytest.mark.parametrize(("mu", "sigma"), [(0.0, 1.0), (1.5, 0.3), (-3.0, 0.05), (0.2, 2.0)])
-def test_normal_kl_is_the_integral(mu, sigma):
-    q, p = scipy.stats.norm(mu, sigma), scipy.stats.norm()
-    expected, _ = scipy.integrate.quad(
-        lambda z: q.pdf(z) * (q.logpdf(z) - p.logpdf(z)),
-        mu - 20 * sigma, mu + 20 * sigma, points=[mu],
-    )  # fmt: skip
-    value = kl_normal(Normal(tensor(mu), tensor(2 * math.log(sigma))), Normal(*torch.zeros(2, 1)))
-    assert value.item() == pytest.approx(expected, abs=1e-8)
+    if math.isinf(df):
+        value = kl_normal(Normal(mu, logvar), Normal(prior_mu, prior_logvar))
+        assert value.item() == pytest.approx(expected, abs=1e-8)
 
 
 def test_normal_kl_between_any_two_is_torchs():
-    mu, logvar = tensor(0.3, -2.0, 7.0), tensor(-1.5, 0.4, 2.0)
+    mu, logvar = tensor([0.3, -2.0, 7.0], [-1.5, 0.4, 2.0])
     q, p = Normal(mu, logvar), Normal(tensor(0.03, -2.7, 10.0), logvar.flip(0))
     expected = torch.distributions.kl_divergence(
         *(torch.distributions.Normal(law.mu, (0.5 * law.logvar).exp()) for law in (q, p))
@@ -141,14 +133,10 @@ def test_normal_kl_between_any_two_is_torchs():
     torch.testing.assert_close(kl_normal(q, p), expected)
 
 
-FAMILIES = {
-    "normal": Normal,
-    "product-2.5": partial(StudentT, df=2.5),
-    "product-21": partial(StudentT, df=21.0),
-    "product-inf": partial(StudentT, df=math.inf),
-    "multivariate-2.5": partial(MultivariateT, df=2.5),
-    "multivariate-21": partial(MultivariateT, df=21.0),
-    "multivariate-inf": partial(MultivariateT, df=math.inf),
+FAMILIES = {"normal": Normal} | {
+    f"{name}-{df:g}": partial(family, df=df)
+    for name, family in (("product", StudentT), ("multivariate", MultivariateT))
+    for df in (2.5, 21.0, math.inf)
 }
 
 
@@ -156,39 +144,28 @@ FAMILIES = {
 def test_estimate_by_draws_has_the_exact_mean(family):
     mu, logvar = torch.tensor([[0.5, -2.0, 6.0], [-3.0, -0.1, 0.4]], dtype=F64)
     posterior, prior = family(mu, logvar), family(mu / 2 - 1, logvar.flip(0) + 0.7)
-    draws = posterior.rsample(torch.Generator().manual_seed(0), (100_000,))
+    draws = posterior.rsample(gen(0), (50_000,))
     estimates = monte_carlo_kl(posterior, prior, draws)
     error = estimates.std() / math.sqrt(len(estimates))
     assert abs(estimates.mean() - exact_kl(posterior, prior)) < 4 * error
+    # That of equals is 0.
+    assert exact_kl(prior, prior).item() == pytest.approx(0, abs=1e-8)
+    assert monte_carlo_kl(prior, prior, draws).abs().max() == 0
 
 
-@pytest.mark.parametrize("family", FAMILIES.values(), ids=FAMILIES)
-def test_kl_of_equals_is_zero(family):
-    law = family(tensor(0.3, -2.0, 7.0), tensor(-1.5, 0.4, 2.0))
-    assert exact_kl(law, law).item() == pytest.approx(0, abs=1e-8)
-    assert monte_carlo_kl(law, law, tensor(0.1, -8.0, 30.0)).item() == 0
+@pytest.mark.parametrize("df", [1e8, 1e10, 1e12, 2.0**53 - 1, 2.0**53, 1e300, math.inf])
+def test_large_df_approaches_the_normal_closed_form_and_infinite_df_is_it(df):
+    def normal_kl(mu, sigma):
+        return kl_normal(Normal(mu, 2 * sigma.log()), Normal(*torch.zeros(2, *mu.shape, dtype=F64)))
 
-
-def normal_kl(mu, logvar):
-    prior = Normal(torch.zeros_like(mu), torch.zeros_like(mu))
-    return kl_normal(Normal(mu, logvar), prior)
-
-
-@pytest.mark.parametrize("df", [2.0**53, 1e300, math.inf])
-def test_infinite_df_is_the_normal_closed_form(df):
-    mu, sigma = torch.tensor(GRID, dtype=F64).T[..., None]
-    expected = normal_kl(mu, 2 * sigma.log()).numpy()
-    np.testing.assert_allclose(on_grid(df), expected, rtol=1e-13, atol=1e-14)
-    cases = torch.from_numpy(joint_cases(10))
-    expected = normal_kl(cases[:, 0], 2 * cases[:, 1].log())
-    torch.testing.assert_close(joint_kl(joint_cases(10), math.inf), expected, rtol=1e-13, atol=0)
-
-
-@pytest.mark.parametrize("df", [1e8, 1e10, 1e12, 2.0**53 - 1])
-def test_large_df_approaches_it(df):
     # To first order in 1 / df the two differ by at most mu^4 / (2 df).
-    bound = 1e8 / df + 3e-14 * math.sqrt(df) + 1e-7
-    np.testing.assert_allclose(on_grid(df), on_grid(math.inf), rtol=1e-10, atol=bound)
+    bound = 1e8 / df + 3e-14 * math.sqrt(df) + 1e-7 if df < 2**53 else 1e-14
+    expected = normal_kl(*torch.tensor(GRID, dtype=F64).T[..., None])
+    np.testing.assert_allclose(
+        on_grid(df), expected, rtol=1e-10 if df < 2**53 else 1e-13, atol=bound
+    )
+    expected = normal_kl(*torch.from_numpy(joint_cases(10)).unbind(1))
+    torch.testing.assert_close(joint_kl(joint_cases(10), math.inf), expected, rtol=1e-13, atol=0)
 
 
 @pytest.mark.parametrize("df", [0.2, *HEAVY_DFS, *DFS, 1e12, math.inf])
@@ -293,25 +270,16 @@ def test_exact_kl_between_families_is_refused():
 # The multivariate t: m coordinates that share one chi-square draw.
 
 
-def joint_quad_kl(mu, sigma, df):
-    """The integral of `kl_multivariate_t` in plain t, by adaptive quadrature piece by piece."""
-    m = len(mu)
-
-    def integrand(t):
-        spread = 1 + 2 * t * sigma**2
-        # Logarithm of the second term over the first, free of cancellation for large df.
-        shift = 2 * t / (1 + 2 * t) * (mu**2 / spread).sum() / df
-        ratio = 0.5 * (m * math.log1p(2 * t) - np.log(spread).sum() - df * math.log1p(shift))
-        unmoved = math.exp(-0.5 * (df + m) * math.log1p(2 * t))
-        return -unmoved * math.expm1(ratio) / t
-
-    integral = 0.0
-    for low, high in itertools.pairwise([0.0, *10.0 ** np.arange(-10, 26, 2)]):
-        piece, _ = scipy.integrate.quad(integrand, low, high, epsabs=1e-13, epsrel=1e-11)
-        integral += piece
-        if low > 1 and abs(piece) < 1e-15:
-            break
-    return (df + m) / 2 * integral - np.log(sigma).sum()
+def joint_integral_kl(mu, sigma, df):
+    """The integral of `kl_multivariate_t` in ln t, by far more points than it takes."""
+    m, log_t = len(mu), np.linspace(-40, 60, 20_001)
+    t = np.exp(log_t)
+    spread = 1 + 2 * t[:, None] * sigma**2
+    # Logarithm of the second term over the first, free of cancellation for large df.
+    shift = 2 * t / (1 + 2 * t) * (mu**2 / spread).sum(1) / df
+    ratio = 0.5 * (m * np.log1p(2 * t) - np.log(spread).sum(1) - df * np.log1p(shift))
+    integrand = -np.exp(-0.5 * (df + m) * np.log1p(2 * t)) * np.expm1(ratio)
+    return (df + m) / 2 * np.trapezoid(integrand, log_t) - np.log(sigma).sum()
 
 
 def joint_cases(m):
@@ -330,25 +298,20 @@ def joint_kl(cases, df, **kwargs):
 
 @pytest.mark.parametrize("m", [2, 10])
 @pytest.mark.parametrize("df", [2.5, 21.0, 1e4, 1e6])
-def test_multivariate_is_the_adaptive_integral(m, df):
-    expected = [joint_quad_kl(*case, df) for case in joint_cases(m)]
+def test_multivariate_is_its_integral(m, df):
+    expected = [joint_integral_kl(*case, df) for case in joint_cases(m)]
     np.testing.assert_allclose(joint_kl(joint_cases(m), df), expected, rtol=0, atol=1e-6)
 
 
-@pytest.mark.parametrize("m", [2, 3, 10])
-@pytest.mark.parametrize("df", [2.5, 3.0, 5.0, 10.0, 21.0, 50.0, 1e3])
+@pytest.mark.parametrize("m", [2, 10])
+@pytest.mark.parametrize("df", [0.5, 1.0, 2.0, 2.5, 3.0, 5.0, 10.0, 21.0, 50.0, 1e3])
 def test_multivariate_error_is_bounded_over_the_domain(m, df):
     rng = np.random.default_rng(0)
-    random = np.stack([rng.uniform(0, 30, (100, m)), 10 ** rng.uniform(-3, 0.47, (100, m))], 1)
+    random = np.stack([rng.uniform(0, 30, (50, m)), 10 ** rng.uniform(-3, 0.47, (50, m))], 1)
     cases = np.concatenate([random, joint_cases(m)])
     difference = joint_kl(cases, df) - joint_kl(cases, df, n_nodes=1000)
-    assert difference.abs().max() < 1e-6
-
-
-@pytest.mark.parametrize("df", [0.5, 1.0, 2.0])
-def test_below_its_domain_the_multivariate_has_more_nodes(df):
-    difference = joint_kl(joint_cases(3), df) - joint_kl(joint_cases(3), df, n_nodes=1000)
-    assert difference.abs().max() < 1e-8
+    # Below 2.5 there are more nodes.
+    assert difference.abs().max() < (1e-6 if df >= 2.5 else 1e-8)
 
 
 @pytest.mark.parametrize("df", [0.7, 2.5, 21.0, 1e3, 1e6])
@@ -386,14 +349,10 @@ def test_multivariate_definition_over_the_plane(df, mu, sigma):
 @pytest.mark.parametrize("sigma", [1e-3, 0.3, 3.0])
 def test_multivariate_around_the_prior_is_a_mean_over_the_f_distribution(df, sigma):
     # With mu = 0 and one sigma the log ratio depends on |eps|^2 alone, and |eps|^2 / m ~ F(m, df).
-    m, law = 10, scipy.stats.f(10, df)
-
-    def log_ratio(f):
-        return math.log1p(sigma**2 * m * f / df) - math.log1p(m * f / df)
-
-    mean, _ = scipy.integrate.quad(
-        lambda u: log_ratio(law.ppf(u)), 0, 1, epsabs=1e-10, epsrel=1e-10, limit=500
-    )
+    m, log_f = 10, np.linspace(-20, 60, 4_001)
+    f = np.exp(log_f)
+    log_ratio = np.log1p(sigma**2 * m * f / df) - np.log1p(m * f / df)
+    mean = np.trapezoid(log_ratio * scipy.stats.f.pdf(f, m, df) * f, log_f)
     value = kl_multivariate_t(torch.zeros(m, dtype=F64), tensor(*[2 * math.log(sigma)] * m), df)
     expected = (df + m) / 2 * mean - m * math.log(sigma)
     assert value.item() == pytest.approx(expected, abs=1e-6)
@@ -401,14 +360,14 @@ def test_multivariate_around_the_prior_is_a_mean_over_the_f_distribution(df, sig
 
 @pytest.mark.parametrize("df", [2.5, 21.0, 1e4])
 def test_multivariate_gradients_at_the_edges_of_the_domain(df):
-    # Central differences of the adaptive integral: neither the nodes nor autograd.
+    # Central differences of the integral: neither the nodes nor autograd.
     mu, sigma = np.array([30.0, 0.5, 1e-2]), np.array([1e-3, 3.0, 0.3])
     step, expected = 1e-4, []
     for number in range(6):
         move = np.zeros((2, 3))
         move.flat[number] = step
         high, low = (
-            joint_quad_kl(mu + sign * move[0], sigma * np.exp(sign * move[1] / 2), df)
+            joint_integral_kl(mu + sign * move[0], sigma * np.exp(sign * move[1] / 2), df)
             for sign in (1, -1)
         )
         expected.append((high - low) / (2 * step))
@@ -433,7 +392,7 @@ def test_both_sum_the_last_axis_alone_and_broadcast():
     logvar = tensor(-1.0, 0.0, 0.5, 1.0)
     sigma = np.exp(logvar.numpy() / 2)
     product = [[quad_kl(*pair, 5.0) for pair in zip(row, sigma, strict=True)] for row in mu[0]]
-    joint = [joint_quad_kl(row, sigma, 5.0) for row in mu.numpy()[0]]
+    joint = [joint_integral_kl(row, sigma, 5.0) for row in mu.numpy()[0]]
     for divergence, expected in (
         (kl_student_t, np.sum(product, axis=1)), (kl_multivariate_t, joint)
     ):  # fmt: skip
