@@ -17,7 +17,7 @@ from vaefill.metrics.calibration import (
     crps,
     pixel_means,
     score_draws,
-)  # fmt: skip
+)
 from vaefill.models.greylevels import fit_grey_levels
 
 
@@ -81,16 +81,6 @@ def test_crps_of_the_normal_law(rng, n_draws, truth):
     assert abs(scores.mean() - expected) < 4 * scores.std() / np.sqrt(n)
 
 
-def test_crps_is_lowest_for_the_true_law(rng):
-    n = 20_000
-    truth = rng.normal(size=n)
-    means = {
-        (mu, sigma): crps(np.sort(rng.normal(mu, sigma, (20, n)), axis=0), truth).mean()
-        for mu, sigma in [(0, 1), (0, 0.5), (0, 2), (0.5, 1)]
-    }
-    assert min(means, key=means.get) == (0, 1)
-
-
 def test_scores_by_hand():
     # Three draws: the interval of level 0.5 spans them. The last pixel is observed.
     draws = np.array([[[4, 60, 1]], [[0, 10, 2]], [[0, 20, 3]]], np.uint8)
@@ -109,9 +99,7 @@ def test_scores_by_hand():
         "crps": (70 - 50 / 3) / 255,
         "crps_grey": (70 - 50 / 3) / 255,
     }
-    assert set(scores) == set(expected)
-    for key, value in expected.items():
-        assert scores[key] == pytest.approx([value]), key
+    assert {key: value.item() for key, value in scores.items()} == pytest.approx(expected)
 
 
 def test_intervals_reach_half_a_grey_level_further():
@@ -142,7 +130,7 @@ def test_pit_is_nominal_where_plain_coverage_is_above(rng):
 @pytest.mark.parametrize(("hidden", "honest"), [(False, True), (True, False)])
 def test_draws_of_codes_need_grey_levels_of_codes_given_complete_images(rng, hidden, honest):
     # A code of one bit, told by the observed pixels with 5 % errors; grey levels given it.
-    n, n_draws = 20_000, 60
+    n, n_draws = 10_000, 60
     code = rng.random(n) < 0.5
     told = code ^ (rng.random(n) < 0.05)
     rows = np.stack([scipy.stats.binom(255, p).pmf(np.arange(256)) for p in (0.3, 0.6)])
@@ -194,11 +182,13 @@ def case(rng, n_draws=40):
 def test_scores_are_those_of_every_image_alone(rng, monkeypatch):
     draws, truth, missing = case(rng)
     whole = score_draws(draws, truth, missing)
+    # Neither chunks, nor the order of draws, nor observed pixels matter.
     monkeypatch.setattr(calibration, "_CHUNK", 1000)
-    chunks = score_draws(draws, truth, missing)
+    other = np.where(missing, rng.permutation(draws), 77).astype(np.uint8)
+    again = score_draws(other, np.where(missing, truth, 5).astype(np.uint8), missing)
     for key, values in whole.items():
         assert values.shape == (30,)
-        np.testing.assert_array_equal(chunks[key], values)
+        np.testing.assert_array_equal(again[key], values)
     for i in range(30):
         x, y = np.sort(draws[:, i, missing[i]], axis=0), truth[i, missing[i]]
         low, high = central_interval(x, 0.9)
@@ -224,18 +214,9 @@ def test_means_are_over_pixels(rng):
     assert np.isnan(list(nothing.values())).all()
 
 
-def test_neither_the_order_of_draws_nor_observed_pixels_matter(rng):
-    draws, truth, missing = case(rng)
-    scores = score_draws(draws, truth, missing)
-    other = np.where(missing, rng.permutation(draws), 77)
-    again = score_draws(other.astype(np.uint8), np.where(missing, truth, 5), missing)
-    for key, values in scores.items():
-        np.testing.assert_array_equal(again[key], values)
-
-
 def test_memory_is_bounded():
-    # 40 million draws take 320 MB as floats.
-    draws = np.zeros((400, 100, 1000), np.uint8)
+    # 12 million draws take 96 MB as floats.
+    draws = np.zeros((120, 100, 1000), np.uint8)
     truth, missing = draws[0], np.ones((100, 1000), bool)
     tracemalloc.start()
     score_draws(draws, truth, missing)

@@ -33,17 +33,6 @@ def test_paired_difference_equals_scipy(level):
     assert difference == pytest.approx((b.mean() - a.mean(), *expected), rel=1e-12)
 
 
-def test_paired_difference_excludes_zero_when_the_t_test_rejects():
-    rng = np.random.default_rng(0)
-    rejected = []
-    for shift in np.linspace(0, 3, 50):
-        a, b = rng.normal(size=5), rng.normal(shift, size=5)
-        _, low, high = paired_difference(a, b)
-        rejected.append(not low <= 0 <= high)
-        assert rejected[-1] == (stats.ttest_rel(a, b).pvalue < 0.05)
-    assert 0 < sum(rejected) < 50
-
-
 def test_paired_difference_takes_out_what_both_share():
     seed_effect = np.array([0.0, 10.0, -20.0, 5.0])
     assert paired_difference(seed_effect, seed_effect + 0.5) == pytest.approx((0.5, 0.5, 0.5))
@@ -70,38 +59,18 @@ def test_nan_is_not_hidden():
     assert np.isnan(paired_difference(values, [1.0, 2.0, 3.0])).all()
 
 
-@pytest.mark.parametrize("n", [2, 5])
-def test_mean_interval_covers_the_mean_as_often_as_it_says(n):
-    samples = np.random.default_rng(0).normal(1, 3, (2000, n))
-    covered = sum(low <= 1 <= high for _, low, high in map(mean_interval, samples))
-    # 1 in 10,000 for an interval that is right
-    assert stats.binomtest(covered, 2000, 0.95).pvalue > 1e-4
-
-
 @pytest.mark.parametrize("level", [0.5, 0.95])
 @pytest.mark.parametrize(("n_images", "n_resamples"), [(2, 5), (60, 250), (999, 100)])
 def test_bootstrap_is_scipys_draw_for_draw(n_images, n_resamples, level):
     values = np.random.default_rng(1).exponential(size=(n_images, 4))
     expected = stats.bootstrap(
-        (values,),
-        np.mean,
-        n_resamples=n_resamples,
-        confidence_level=level,
-        method="percentile",
-        rng=np.random.default_rng(0),
-    ).confidence_interval
+        (values,), np.mean, n_resamples=n_resamples, confidence_level=level,
+        method="percentile", rng=np.random.default_rng(0),
+    ).confidence_interval  # fmt: skip
     intervals = bootstrap(values, n_resamples=n_resamples, level=level)
     for column, interval in enumerate(intervals):
         ends = (expected.low[column], expected.high[column])
         assert interval == pytest.approx((values[:, column].mean(), *ends), rel=1e-12)
-
-
-def test_bootstrap_of_many_images_agrees_with_the_normal_limit():
-    values = np.random.default_rng(1).exponential(size=(10_000, 1))
-    [(mean, low, high)] = bootstrap(values)
-    half = 1.959964 * values.std() / 100
-    assert mean == pytest.approx(values.mean())
-    assert (mean - low, high - mean) == pytest.approx((half, half), rel=0.1)
 
 
 def test_bootstrap_of_three_images_by_enumeration():
@@ -111,33 +80,12 @@ def test_bootstrap_of_three_images_by_enumeration():
         assert interval == pytest.approx((1 / 3, low, high))
 
 
-def test_bootstrap_covers_the_mean_about_as_often_as_it_says():
-    samples = np.random.default_rng(0).exponential(size=(300, 500))
-    # 500 experiments of 300 images; a batch of 100 shares its resamples.
-    rng = np.random.default_rng(1)
-    intervals = [
-        interval
-        for batch in np.split(samples, 5, axis=1)
-        for interval in bootstrap_intervals(batch, rng=rng, n_resamples=400)
-    ]
-    covered = sum(low <= 1 <= high for _, low, high in intervals)
-    assert 0.91 < covered / 500 < 0.98
-
-
-def test_columns_of_a_bootstrap_are_as_if_each_were_alone():
+def test_bootstrap_depends_on_its_generator_and_its_own_column_alone():
     values = np.random.default_rng(1).normal(size=(50, 3))
-    values[:, 2] = 1 - 2 * values[:, 0]
     together = bootstrap(values)
+    assert bootstrap(values) == together != bootstrap(values, seed=1)
     alone = [bootstrap(column[:, None])[0] for column in values.T]
     np.testing.assert_allclose(together, alone, rtol=1e-12)
-    mean, low, high = together[0]
-    assert together[2] == pytest.approx((1 - 2 * mean, 1 - 2 * high, 1 - 2 * low))
-
-
-def test_bootstrap_depends_on_its_generator_alone():
-    values = np.random.default_rng(1).normal(size=(50, 1))
-    assert bootstrap(values) == bootstrap(values)
-    assert bootstrap(values) != bootstrap(values, seed=1)
 
 
 @pytest.mark.parametrize(

@@ -14,12 +14,13 @@ from vaefill.models.divergences import exact_kl, kl_normal
 from vaefill.models.elbo import elbo
 from vaefill.models.vae import VAE
 
+both_joints = pytest.mark.parametrize("joint", ["product", "multivariate"])
+both_likelihoods = pytest.mark.parametrize("likelihood", ["bernoulli", "continuous_bernoulli"])
 SIZES = {"pixels": 12, "hidden": [9, 7], "latent": 3}
 
 
 def make_vae(family: str, df: float | None, **settings: str) -> VAE:
-    generator = gen(0)
-    return VAE(family, df=df, **settings, **SIZES, generator=generator).double()
+    return VAE(family, df=df, **settings, **SIZES, generator=gen(0)).double()
 
 
 def images(n: int = 5) -> torch.Tensor:
@@ -56,8 +57,8 @@ def test_more_draws_average(family, df):
         elbo(vae, x, gen(), kl="exact")
 
 
-@pytest.mark.parametrize("joint", ["product", "multivariate"])
-@pytest.mark.parametrize("likelihood", ["bernoulli", "continuous_bernoulli"])
+@both_joints
+@both_likelihoods
 def test_infinite_df_is_the_gaussian_model_term_by_term(joint, likelihood):
     x = images()
     gauss = make_vae("gauss", None, likelihood=likelihood)
@@ -73,26 +74,21 @@ def test_infinite_df_is_the_gaussian_model_term_by_term(joint, likelihood):
         torch.testing.assert_close(a.grad, b.grad, rtol=1e-12, atol=1e-15)
 
 
-@pytest.mark.parametrize("joint", ["product", "multivariate"])
+@both_joints
 def test_infinite_df_by_draws_is_the_gaussian_model_in_all_but_the_noise_of_the_kl(joint):
     gauss, student, x = make_vae("gauss", None), make_vae("t", math.inf, joint=joint), images()
-    n_draws = 20_000
-    q, r = gauss.posterior(x), student.posterior(x)
+    n_draws = 2_000
+    q = gauss.posterior(x)
     z = q.rsample(gen(5), (n_draws,))
-    assert torch.equal(r.rsample(gen(5), (n_draws,)), z)
-    assert torch.equal(r.log_prob(z), q.log_prob(z))
-    assert torch.equal(student.prior.log_prob(z), gauss.prior.log_prob(z))
-
-    exact = elbo(gauss, x, gen(5), n_draws=n_draws)
-    estimate = elbo(student, x, gen(5), n_draws=n_draws)
+    exact, estimate = (elbo(vae, x, gen(5), n_draws=n_draws) for vae in (gauss, student))
     assert torch.equal(exact.reconstruction, estimate.reconstruction)
     assert torch.equal(exact.kl, kl_normal(q, gauss.prior))
     error = (q.log_prob(z) - gauss.prior.log_prob(z)).std(0) / math.sqrt(n_draws)
     assert ((estimate.kl - exact.kl).abs() < 4 * error).all()
 
 
-@pytest.mark.parametrize("joint", ["product", "multivariate"])
-@pytest.mark.parametrize("likelihood", ["bernoulli", "continuous_bernoulli"])
+@both_joints
+@both_likelihoods
 def test_every_model_by_hand(joint, likelihood):
     vae, x = make_vae("t", 5.0, joint=joint, likelihood=likelihood), images()
     posterior = vae.posterior(x)
@@ -109,7 +105,7 @@ def test_every_model_by_hand(joint, likelihood):
         assert all(gradient.isfinite().all() and gradient.any() for gradient in gradients)
 
 
-@pytest.mark.parametrize("joint", ["product", "multivariate"])
+@both_joints
 def test_both_kls_have_one_expected_gradient(joint):
     # By many draws of one image, against the exact gradient of the encoder's last bias.
     vae, x = make_vae("t", 4.0, joint=joint), images(1)
@@ -118,7 +114,7 @@ def test_both_kls_have_one_expected_gradient(joint):
     estimates = torch.stack(
         [
             torch.autograd.grad(elbo(vae, x, generator, n_draws=200).kl.sum(), bias)[0]
-            for _ in range(100)
+            for _ in range(40)
         ]
     )
     (expected,) = torch.autograd.grad(elbo(vae, x, generator, kl="quadrature").kl.sum(), bias)

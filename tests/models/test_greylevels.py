@@ -43,7 +43,7 @@ def table() -> GreyLevels:
 def test_table_of_a_binomial_law_is_its_integral_over_the_bin():
     # g | m ~ Binomial(255, m): over a bin (a, b) of uniform m, p(g) is the increment of the
     # distribution function of Beta(g + 1, 256 - g), over 256 (b - a).
-    rng, n = np.random.default_rng(0), 1_000_000
+    rng, n = np.random.default_rng(0), 500_000
     m = rng.random(n)
     grey = torch.from_numpy(rng.binomial(255, m).astype(np.uint8))
     fitted = fit_grey_levels(torch.from_numpy(m), grey, n_bins=12)
@@ -61,17 +61,10 @@ def test_table_of_a_binomial_law_is_its_integral_over_the_bin():
         assert 1e-4 < scipy.stats.chi2(frequent.sum() - 1).sf(statistic) < 1 - 1e-4
 
 
-def test_draws_follow_the_table(table):
-    for number, probability in enumerate(table.probability.numpy()):
-        low, high = table.edges[number : number + 2]
-        m = low + (high - low) * torch.rand(200_000, generator=gen(2), dtype=torch.float64)
-        counts = np.bincount(table.sample(m, gen(number)).numpy(), minlength=256)
-        assert chisquare(counts, probability) > 1e-4
-
-
-def test_draws_of_mixed_expectations_follow_the_table_in_every_chunk(table, monkeypatch):
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_draws_of_mixed_expectations_follow_the_table_in_every_chunk(table, monkeypatch, dtype):
     monkeypatch.setattr(greylevels, "_CHUNK", 70_001)
-    m = torch.rand(3, 40_000, 5, generator=gen(2))
+    m = torch.rand(3, 40_000, 5, generator=gen(2), dtype=dtype)
     grey = table.sample(m, gen())
     assert grey.dtype == torch.uint8
     bins = (m * 9).int()
@@ -83,20 +76,6 @@ def test_draws_of_mixed_expectations_follow_the_table_in_every_chunk(table, monk
     assert abs(z) < 5
 
 
-def test_fit_of_draws_gives_the_table_back(table):
-    m = torch.rand(1_000_000, generator=gen(2))
-    fitted = fit_grey_levels(m, table.sample(m, gen()), n_bins=200)
-    low, high = fitted.edges[:-1], fitted.edges[1:]
-    for number, probability in enumerate(table.probability):
-        # The mean of those of the 200 bins that lie in this one.
-        inside = (low >= table.edges[number]) & (high <= table.edges[number + 1])
-        width = (high - low)[inside]
-        mean = (width @ fitted.probability[inside]) / width.sum()
-        deviation = (probability * (1 - probability) / (1_000_000 * width.sum())).sqrt()
-        # Each bin's pseudo-count is one pixel of some thousands.
-        assert ((mean - probability).abs() < 5 * deviation + 2e-4).all()
-
-
 def test_mean_is_the_mean_of_the_draws(table):
     m = torch.rand(2000, 1, generator=gen(2)).expand(2000, 300)
     intensity = table.sample(m, gen()).double() / 255
@@ -104,13 +83,10 @@ def test_mean_is_the_mean_of_the_draws(table):
     z = error / (intensity.std(1) / 300**0.5)
     assert scipy.stats.kstest(z, "norm").pvalue > 1e-4
     assert table.mean(m[:, 0]).dtype == torch.float32
-
-
-def test_recalibration_keeps_the_mean_grey():
+    # A fit keeps the mean grey, but for each bin's pseudo-count of one pixel.
     m = torch.rand(50_000, generator=gen())
     grey = (m.square() * 255).round().to(torch.uint8)
     fitted = fit_grey_levels(m, grey, n_bins=30)
-    # Each bin's pseudo-count is one pixel.
     error = fitted.mean(m).double().mean() - grey.double().mean() / 255
     assert abs(error) < 30 / 50_000
 

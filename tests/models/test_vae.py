@@ -59,24 +59,20 @@ def test_initial_weights_fill_pytorchs_range():
     assert weight.std().item() == pytest.approx(bound / math.sqrt(3), rel=1e-2)
 
 
-@pytest.mark.parametrize(
-    ("joint", "posterior"),
-    [(None, StudentT), ("product", StudentT), ("multivariate", MultivariateT)],
-)
-@pytest.mark.parametrize(
-    ("likelihood", "pixels"),
-    [("bernoulli", Bernoulli), ("continuous_bernoulli", ContinuousBernoulli)],
-)
-def test_joint_and_likelihood_choose_distributions_and_no_weights(
-    joint, posterior, likelihood, pixels
-):
+JOINTS = {None: StudentT, "product": StudentT, "multivariate": MultivariateT}
+PIXELS = {"bernoulli": Bernoulli, "continuous_bernoulli": ContinuousBernoulli}
+
+
+@pytest.mark.parametrize("joint", JOINTS)
+@pytest.mark.parametrize("likelihood", PIXELS)
+def test_joint_and_likelihood_choose_distributions_and_no_weights(joint, likelihood):
     vae, plain = make("t", 5.0, joint=joint, likelihood=likelihood), make()
     x = torch.rand(3, 6)
     code = vae.posterior(x)
-    assert type(code) is type(vae.prior) is posterior
+    assert type(code) is type(vae.prior) is JOINTS[joint]
     assert code.df == vae.prior.df == 5.0
     law = vae.likelihood(code.mu)
-    assert type(law) is pixels
+    assert type(law) is PIXELS[likelihood]
     assert torch.equal(law.logits, plain.decoder(plain.posterior(x).mu))
 
 

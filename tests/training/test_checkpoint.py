@@ -3,7 +3,6 @@ import sys
 
 import pytest
 import torch
-from conftest import ROOT
 
 from vaefill.errors import InputError
 from vaefill.training.checkpoint import Checkpoint, checkpointed, run_key
@@ -38,32 +37,35 @@ def killed(root) -> None:
 def test_state_outlives_a_failure_and_goes_after_success(tmp_path):
     with pytest.raises(KeyboardInterrupt):
         killed(tmp_path)
-    with checkpointed(tmp_path, "k") as checkpoint:
-        assert checkpoint.load() == {"epoch": 1}
-    with checkpointed(tmp_path, "k") as checkpoint:
-        assert checkpoint.load() is None
+    for expected in ({"epoch": 1}, None):
+        with checkpointed(tmp_path, "k") as checkpoint:
+            assert checkpoint.load() == expected
 
 
 HOLD = """
-import sys
-sys.path.insert(0, "src")
-from vaefill.training.checkpoint import checkpointed
-with checkpointed(sys.argv[1], "k"):
+import sys, filelock
+with filelock.FileLock(sys.argv[1]):
     print("held", flush=True)
     sys.stdin.read()
 """
 
 
-def test_second_process_is_refused_until_the_first_ends(tmp_path):
-    # Another process, because a lock belongs to one.
-    command = [sys.executable, "-c", HOLD, str(tmp_path)]
+def test_only_one_is_at_work_on_a_run_until_it_ends(tmp_path):
+    def refused():
+        with (
+            pytest.raises(InputError, match="another process is at work on this very run"),
+            checkpointed(tmp_path, "k"),
+        ):
+            pass
+
+    with checkpointed(tmp_path, "k"):
+        refused()
+    command = [sys.executable, "-c", HOLD, str(tmp_path / "k.lock")]
     with subprocess.Popen(
-        command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as holder:
         assert holder.stdout.readline() == "held\n"
-        refused = pytest.raises(InputError, match="another process is at work on this very run")
-        with refused, checkpointed(tmp_path, "k"):
-            pass
+        refused()
         holder.kill()  # no chance to tidy up
     with checkpointed(tmp_path, "k"):
         pass

@@ -2,6 +2,7 @@ import math
 
 import pytest
 import torch
+from exact import gen
 
 from vaefill.errors import InputError
 from vaefill.models.divergences import exact_kl
@@ -14,14 +15,12 @@ FAMILIES = [("gauss", None), ("t", 5.0)]
 
 
 def make(family: str, df: float | None) -> VAE:
-    generator = torch.Generator().manual_seed(0)
-    return VAE(family, df=df, pixels=64, hidden=[32, 16], latent=2, generator=generator)
+    return VAE(family, df=df, pixels=64, hidden=[32, 16], latent=2, generator=gen(0))
 
 
 def train(vae: VAE, images: torch.Tensor, **settings) -> list[Epoch]:
     settings = {"epochs": 4, "batch_size": 16, "lr": 0.01} | settings
-    generator = torch.Generator().manual_seed(1)
-    return fit(vae, images[:50], images[50:], generator=generator, **settings)
+    return fit(vae, images[:50], images[50:], generator=gen(), **settings)
 
 
 class Memory:
@@ -49,26 +48,14 @@ def weights(vae: VAE) -> torch.Tensor:
 def test_training_learns_more_than_the_mean_image(digits, family, df):
     vae = make(family, df)
     seen: list[Epoch] = []
-    history = train(vae, digits, epochs=60, progress=seen.append)
+    history = train(vae, digits, epochs=30, progress=seen.append)
     assert seen == history
-    assert [row.epoch for row in history] == list(range(1, 61))
+    assert [row.epoch for row in history] == list(range(1, 31))
     mean_image = Bernoulli(torch.logit(digits[:50].mean(0))).log_prob(digits[:50])
     assert history[-1].train_loss < 0.9 * -mean_image.mean().item()
     for row in history:
         assert row.train_loss == pytest.approx(row.train_reconstruction + row.train_kl)
         assert row.valid_loss == pytest.approx(row.valid_reconstruction + row.valid_kl)
-
-
-def test_first_epoch_by_hand(digits):
-    # One batch holds all images: the loss of the first epoch is that of the initial weights.
-    vae = make("gauss", None)
-    generator = torch.Generator().manual_seed(1)
-    order = torch.randperm(50, generator=generator)
-    with torch.no_grad():
-        bound = elbo(vae, digits[:50][order], generator)
-    (row,) = train(vae, digits, epochs=1, batch_size=50)
-    assert row.train_reconstruction == pytest.approx(-bound.reconstruction.mean().item())
-    assert row.train_kl == pytest.approx(bound.kl.mean().item())
 
 
 def test_first_step_is_adams(digits):
@@ -82,8 +69,9 @@ def test_first_step_is_adams(digits):
     assert moved.max() < 1.01e-3
 
 
-@pytest.mark.parametrize(("family", "df"), FAMILIES)
-@pytest.mark.parametrize("schedule", SCHEDULES)
+@pytest.mark.parametrize(
+    ("family", "df", "schedule"), [("gauss", None, "constant"), ("t", 5.0, "one_cycle")]
+)
 @pytest.mark.parametrize("stop", [1, 3])
 def test_resumed_run_is_bit_identical(digits, family, df, schedule, stop):
     memory, settings = Memory(), {"schedule": schedule, "warmup": 0.4, "kl": "quadrature"}
@@ -154,27 +142,27 @@ def test_training_follows_the_schedule(digits, schedule):
         assert group["lr"] == pytest.approx(expected[per_epoch * epoch])
 
 
-def gradients(vae: VAE) -> torch.Tensor:
-    return torch.cat([parameter.grad.flatten() for parameter in vae.parameters()])
-
-
-@pytest.mark.parametrize("kl", ["monte_carlo", "quadrature"])
+@pytest.mark.parametrize(
+    ("family", "df", "kl"),
+    [("gauss", None, "monte_carlo"), ("t", 5.0, "monte_carlo"), ("t", 5.0, "quadrature")],
+)
 @pytest.mark.parametrize("kl_weight", [0.0, 0.25, 1.0])
-def test_one_step_by_hand(digits, kl, kl_weight):
-    vae = make("t", 5.0)
-    generator = torch.Generator().manual_seed(1)
+def test_one_step_by_hand(digits, family, df, kl, kl_weight):
+    # One batch holds all images: the epoch's loss is that of the initial weights.
+    vae, generator = make(family, df), gen()
     order = torch.randperm(50, generator=generator)
     bound = elbo(vae, digits[:50][order], generator, kl=kl)
     parts = []
     for term in (-bound.reconstruction.mean(), bound.kl.mean()):
-        vae.zero_grad()
-        term.backward(retain_graph=True)
-        zeros = [torch.zeros_like(p) if p.grad is None else p.grad for p in vae.parameters()]
-        parts.append(torch.cat([grad.flatten().clone() for grad in zeros]))
-    fitted = make("t", 5.0)
+        gradients = torch.autograd.grad(
+            term, list(vae.parameters()), retain_graph=True, materialize_grads=True
+        )
+        parts.append(torch.nn.utils.parameters_to_vector(gradients))
+    fitted = make(family, df)
     settings = {"epochs": 1, "batch_size": 50, "kl": kl, "kl_weight": kl_weight}
     (row,) = train(fitted, digits, **settings)
-    torch.testing.assert_close(gradients(fitted), parts[0] + kl_weight * parts[1])
+    gradient = torch.nn.utils.parameters_to_vector(p.grad for p in fitted.parameters())
+    torch.testing.assert_close(gradient, parts[0] + kl_weight * parts[1])
     # The history is that of the ELBO, whatever the weight.
     assert row.train_reconstruction == pytest.approx(-bound.reconstruction.mean().item())
     assert row.train_kl == pytest.approx(bound.kl.mean().item(), abs=1e-6)
@@ -188,43 +176,27 @@ def test_validation_by_quadrature_has_the_exact_kl_of_the_last_weights(digits):
     assert row.valid_kl == pytest.approx(exact_kl(posterior, vae.prior).mean().item())
 
 
-def test_without_weight_the_kl_grows_freely(digits):
-    free, governed = (
-        train(make("gauss", None), digits, epochs=10, kl_weight=kl_weight)[-1]
-        for kl_weight in (0.0, 1.0)
-    )
-    assert free.train_kl > 2 * governed.train_kl
-    assert free.train_reconstruction < governed.train_reconstruction
+def test_unknown_schedule_is_refused(digits):
+    with pytest.raises(InputError, match="schedule = 'cosine': must be one of constant, one_cycle"):
+        train(make("t", 5.0), digits, schedule="cosine")
 
 
 @pytest.mark.parametrize(
-    ("settings", "message"),
-    [
-        ({"schedule": "cosine"}, r"schedule = 'cosine': must be one of constant, one_cycle"),
-        ({"kl": "exact"}, r"kl = 'exact': must be one of monte_carlo, quadrature"),
-    ],
+    ("part", "bias", "terms"),
+    [("encoder", math.inf, "(reconstruction|kl)"), ("decoder", math.nan, "reconstruction")],
 )
-def test_unknown_settings_are_refused(digits, settings, message):
-    with pytest.raises(InputError, match=message):
-        train(make("t", 5.0), digits, **settings)
-
-
-@pytest.mark.parametrize(("part", "term"), [("encoder", "kl"), ("decoder", "reconstruction")])
-def test_divergence_names_epoch_batch_and_term(digits, part, term):
+def test_divergence_names_epoch_batch_and_term(digits, part, bias, terms):
     vae = make("gauss", None)
     with torch.no_grad():
-        getattr(vae, part).layers[-1].bias.fill_(math.inf if part == "encoder" else math.nan)
-    name = "reconstruction|kl" if part == "encoder" else term
-    with pytest.raises(InputError, match=rf"epoch 1, batch 1: ({name}) = (nan|inf)"):
+        getattr(vae, part).layers[-1].bias.fill_(bias)
+    with pytest.raises(InputError, match=rf"epoch 1, batch 1: {terms} = (nan|inf)"):
         train(vae, digits)
 
 
 def test_divergence_in_a_later_batch_is_placed(digits):
     images = digits.clone()
     images[7] = math.nan
-    generator = torch.Generator().manual_seed(1)
-    order = torch.randperm(50, generator=generator).tolist()
-    batch = order.index(7) // 16 + 1
+    batch = torch.randperm(50, generator=gen()).tolist().index(7) // 16 + 1
     with pytest.raises(InputError, match=rf"epoch 1, batch {batch}: reconstruction = nan"):
         train(make("gauss", None), images)
 

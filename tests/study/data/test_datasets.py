@@ -65,11 +65,10 @@ def web(arrays):
     return {f"{n}.gz": gzip.compress(format_idx(a)) for n, a in arrays.items()}
 
 
-@pytest.fixture
-def folder(tmp_path, web):
-    directory = tmp_path / "idx"
-    directory.mkdir()
-    for name, content in web.items():
+def fill(directory, files):
+    """Write files by name; return their directory."""
+    directory.mkdir(parents=True, exist_ok=True)
+    for name, content in files.items():
         (directory / name).write_bytes(content)
     return directory
 
@@ -78,10 +77,8 @@ class Internet:
     """A mirror answers with `pages` unless `broken` says how it fails."""
 
     def __init__(self, pages, broken=None):
-        self.pages = pages
-        self.broken = broken or {}
-        self.asked = []
-        self.pauses = []
+        self.pages, self.broken = pages, broken or {}
+        self.asked, self.pauses = [], []
 
     def open_url(self, url, *, timeout):
         assert timeout == mnist.TIMEOUT
@@ -98,8 +95,8 @@ class Internet:
 
 def assert_is(images_and_labels, arrays):
     images, labels = images_and_labels
-    np.testing.assert_array_equal(images, np.concatenate([arrays[NAMES[0]], arrays[NAMES[2]]]))
-    np.testing.assert_array_equal(labels, np.concatenate([arrays[NAMES[1]], arrays[NAMES[3]]]))
+    np.testing.assert_array_equal(images, np.concatenate([arrays[n] for n in NAMES[::2]]))
+    np.testing.assert_array_equal(labels, np.concatenate([arrays[n] for n in NAMES[1::2]]))
     assert images.dtype == labels.dtype == np.uint8
 
 
@@ -136,12 +133,12 @@ def test_files_are_those_of_70000_images_of_28_by_28():
 @pytest.mark.parametrize("plain", [False, True])
 @pytest.mark.parametrize("dotted", [False, True])
 def test_directory(tmp_path, web, arrays, monkeypatch, root, plain, dotted):
-    (tmp_path / root).mkdir(parents=True, exist_ok=True)
-    for name, content in web.items():
-        path = tmp_path / root / (name.replace("-idx", ".idx") if dotted else name)
-        if plain:
-            path, content = path.with_suffix(""), gzip.decompress(content)
-        path.write_bytes(content)
+    files = {
+        name.replace("-idx", ".idx" if dotted else "-idx"): content for name, content in web.items()
+    }
+    if plain:
+        files = {name[:-3]: gzip.decompress(content) for name, content in files.items()}
+    fill(tmp_path / root, files)
     assert_is(mnist.mnist(directory=tmp_path), arrays)
     monkeypatch.setenv("VAEFILL_DATA", str(tmp_path))
     assert_is(mnist.mnist(), arrays)
@@ -152,27 +149,22 @@ def test_directory(tmp_path, web, arrays, monkeypatch, root, plain, dotted):
 )
 def test_data_sets_like_mnist(project, web, arrays, monkeypatch, dataset, root):
     directory = project(f"dataset: {dataset}")
-    with pytest.raises(
-        InputError, match=f"^dataset = '{dataset}': not downloaded; set VAEFILL_DATA"
-    ):
-        fetch_mnist.main(["--out", "raw.npz"])
+
+    def refused(message):
+        with pytest.raises(InputError, match=message):
+            fetch_mnist.main(["--out", "raw.npz"])
+
+    refused(f"^dataset = '{dataset}': not downloaded; set VAEFILL_DATA")
     monkeypatch.setenv("VAEFILL_DATA", str(directory))
-    with pytest.raises(InputError, match=f"no file {NAMES[0]}.* in {root}/raw; .* of {dataset}"):
-        fetch_mnist.main(["--out", "raw.npz"])
-    raw = directory / root / "raw"
-    raw.mkdir(parents=True)
-    for name, content in web.items():
-        (raw / name).write_bytes(content)
-    with pytest.raises(InputError, match=f"{NAMES[0]} is that of MNIST; point it to"):
-        fetch_mnist.main(["--out", "raw.npz"])
+    refused(f"no file {NAMES[0]}.* in {root}/raw; .* of {dataset}")
+    raw = fill(directory / root / "raw", web)
+    refused(f"{NAMES[0]} is that of MNIST; point it to")
     other = {name: array[::-1].copy() for name, array in arrays.items()}
-    for name, array in other.items():
-        (raw / f"{name}.gz").write_bytes(gzip.compress(format_idx(array)))
+    fill(raw, {f"{name}.gz": gzip.compress(format_idx(array)) for name, array in other.items()})
     fetch_mnist.main(["--out", "raw.npz"])
     assert_is(load_arrays("raw.npz").values(), other)
-    (raw / f"{NAMES[1]}.gz").write_bytes(gzip.compress(format_idx(other[NAMES[1]][1:])))
-    with pytest.raises(InputError, match=f"{NAMES[1]} should have 14 bytes, found 13"):
-        fetch_mnist.main(["--out", "raw.npz"])
+    fill(raw, {f"{NAMES[1]}.gz": gzip.compress(format_idx(other[NAMES[1]][1:]))})
+    refused(f"{NAMES[1]} should have 14 bytes, found 13")
 
 
 def flipped(packed):
@@ -187,15 +179,15 @@ DAMAGE = {
     "stream": (lambda packed: packed[:10] + bytes(190) + packed[200:], "truncated or corrupt"),
     "one value": (flipped, "is corrupt"),
     "empty": (lambda packed: b"", "should have"),
-    "bomb": (lambda packed: gzip.compress(bytes(50_000_000)), "found more"),
+    "bomb": (lambda packed: gzip.compress(bytes(1_000_000)), "found more"),
 }
 
 
-@pytest.mark.parametrize("damage", [*DAMAGE, "cut plain file", "no file"])
+@pytest.mark.parametrize("damage", [*DAMAGE, "cut plain file", "no file", "no directory"])
 @pytest.mark.parametrize("name", [NAMES[0], NAMES[3]])
-def test_bad_file_in_the_named_directory_stops_the_stage(
-    project, folder, web, monkeypatch, damage, name
-):
+def test_bad_file_in_the_named_directory_stops_the_stage(project, web, monkeypatch, damage, name):
+    directory = project("dataset: mnist")
+    folder = fill(directory / "idx", web)
     path = folder / f"{name}.gz"
     if damage in DAMAGE:
         change, reason = DAMAGE[damage]
@@ -203,22 +195,16 @@ def test_bad_file_in_the_named_directory_stops_the_stage(
     elif damage == "no file":
         path.unlink()
         reason = damage
+    elif damage == "no directory":
+        folder, reason = directory / "nowhere", "no such directory; point it to .*"
     else:  # which counts before the one with .gz
         path.with_suffix("").write_bytes(gzip.decompress(web[path.name])[:-1])
         reason = "should have"
-    project("dataset: mnist")
     monkeypatch.setenv("VAEFILL_DATA", str(folder))
-    message = rf"^VAEFILL_DATA={folder}: .*{name}.*{reason}|{reason} {name}"
+    message = rf"^VAEFILL_DATA={folder}: (.*{name}.*{reason}|{reason} {name}|{reason}{NAMES[0]})"
     with pytest.raises(InputError, match=message) as error:
         fetch_mnist.main(["--out", "raw.npz"])
     assert "\n" not in str(error.value)
-
-
-def test_named_directory_that_is_not_there_stops_the_stage(project, monkeypatch):
-    directory = project("dataset: mnist")
-    monkeypatch.setenv("VAEFILL_DATA", "nowhere")
-    with pytest.raises(InputError, match=r"VAEFILL_DATA=nowhere: no such directory; point it to"):
-        fetch_mnist.main(["--out", "raw.npz"])
     assert not (directory / "raw.npz").exists()
 
 
@@ -232,7 +218,8 @@ def test_first_mirror_fills_the_cache_and_the_cache_answers_next(tmp_path, web, 
     assert len(internet.asked) == 4
 
 
-def test_urlopen_itself(tmp_path, folder, arrays, monkeypatch):
+def test_urlopen_itself(tmp_path, web, arrays, monkeypatch):
+    folder = fill(tmp_path / "idx", web)
     mirrors = (f"{tmp_path.as_uri()}/nowhere", folder.as_uri())
     monkeypatch.setattr(mnist, "MIRRORS", mirrors)
     pauses = []
@@ -288,24 +275,18 @@ def test_cache_that_cannot_be_written_does_not_matter(tmp_path, web, arrays):
     assert_is(Internet(web).read(tmp_path / "file" / "cache"), arrays)
 
 
-def _openml(arrays):
-    images = np.concatenate([arrays[NAMES[0]], arrays[NAMES[2]]])
-    labels = np.concatenate([arrays[NAMES[1]], arrays[NAMES[3]]])
-    return SimpleNamespace(
-        data=images.reshape(-1, 784).astype(float), target=labels.astype(str).astype(object)
-    )
-
-
 def _offline():
     return Internet({}, dict.fromkeys(mnist.MIRRORS, URLError("offline")))
 
 
 def test_openml_is_the_last_resort(tmp_path, arrays, monkeypatch):
+    images, labels = (np.concatenate([arrays[n] for n in NAMES[i::2]]) for i in (0, 1))
+    data, target = images.reshape(-1, 784).astype(float), labels.astype(str).astype(object)
     seen = []
 
     def fetch_openml(name, **options):
         seen.append((name, options["version"], socket.getdefaulttimeout()))
-        return _openml(arrays)
+        return SimpleNamespace(data=data, target=target)
 
     monkeypatch.setattr(sklearn.datasets, "fetch_openml", fetch_openml)
     internet = _offline()
@@ -315,9 +296,7 @@ def test_openml_is_the_last_resort(tmp_path, arrays, monkeypatch):
     assert socket.getdefaulttimeout() is None
     assert_is(internet.read(tmp_path), arrays)
     assert len(seen) == 1, "the cache did not answer"
-    bunch = _openml(arrays)
-    bunch.data[-1, -1] += 1
-    monkeypatch.setattr(sklearn.datasets, "fetch_openml", lambda name, **options: bunch)
+    data[-1, -1] += 1
     with pytest.raises(InputError, match=r"OpenML: t10k-images-idx3-ubyte is corrupt"):
         _offline().read(tmp_path / "empty")
     assert not (tmp_path / "empty").exists()
@@ -356,9 +335,9 @@ def test_fetch_openml_itself_offline(tmp_path, monkeypatch):
         _offline().read(tmp_path)
 
 
-def test_every_source_gives_the_same_bytes(project, folder, web, arrays, monkeypatch):
+def test_every_source_gives_the_same_bytes(project, web, monkeypatch):
     directory = project("dataset: mnist")
-    monkeypatch.setenv("VAEFILL_DATA", str(folder))
+    monkeypatch.setenv("VAEFILL_DATA", str(fill(directory / "idx", web)))
     fetch_mnist.main(["--out", "first.npz"])
     monkeypatch.delenv("VAEFILL_DATA")
     images, labels = Internet(web).read(directory / "cache")
@@ -400,31 +379,27 @@ def test_split_of_70000_is_that_of_the_slides():
     np.testing.assert_array_equal(parts["train"], rest[order[5_000:]])
 
 
-SECTION = "split: {{seed: 1, test_size: {test_size}, valid_size: {valid_size}}}"
+@pytest.mark.parametrize(
+    ("test_size", "valid_size"),
+    [(15, 5), (20, 1), (1, 19), (10_000, 5_000), (0, 5), (5, 0), (-1, 5)],
+)
+def test_sizes_that_leave_a_part_empty_are_refused(test_size, valid_size):
+    with pytest.raises(
+        InputError, match=rf"test_size = {test_size} .* 20 images: each must be at least 1 .* train"
+    ):
+        split_indices(20, test_size=test_size, valid_size=valid_size, seed=0)
+    parts = split_indices(20, test_size=15, valid_size=4, seed=0)
+    assert [len(index) for index in parts.values()] == [1, 4, 15]
 
 
-@pytest.fixture
-def raw(project):
-    """20 images whose every pixel is their row, after `params` were written."""
-
-    def write(**sizes):
-        directory = project(SECTION.format(**sizes))
-        rows = np.arange(20, dtype=np.uint8)
-        images = np.broadcast_to(rows[:, None, None], (20, 28, 28))
-        save_arrays("raw.npz", {"images": images, "labels": rows % 10})
-        return directory
-
-    return write
-
-
-def run_split():
+def test_split_stage(project):
+    directory = project("split: {seed: 1, test_size: 5, valid_size: 3}")
+    # 20 images whose every pixel is their row.
+    rows = np.arange(20, dtype=np.uint8)
+    images = np.broadcast_to(rows[:, None, None], (20, 28, 28))
+    save_arrays("raw.npz", {"images": images, "labels": rows % 10})
     split.main(["--raw", "raw.npz", "--out", "split.npz"])
-    return load_arrays("split.npz")
-
-
-def test_split_stage(raw):
-    directory = raw(test_size=5, valid_size=3)
-    arrays = run_split()
+    arrays = load_arrays("split.npz")
     for part, size in {"train": 12, "valid": 3, "test": 5}.items():
         index = arrays[f"{part}_index"]
         assert index.dtype == np.int64
@@ -433,56 +408,18 @@ def test_split_stage(raw):
         np.testing.assert_array_equal(arrays[f"{part}_labels"], index % 10)
     together = np.concatenate([arrays[f"{part}_index"] for part in ("train", "valid", "test")])
     np.testing.assert_array_equal(np.sort(together), np.arange(20))
-    content = (directory / "split.npz").read_bytes()
-    run_split()
-    assert (directory / "split.npz").read_bytes() == content
-
-
-@pytest.mark.parametrize(("test_size", "valid_size"), [(15, 5), (20, 1), (1, 19), (10_000, 5_000)])
-def test_sizes_that_leave_nothing_to_train_on_stop_the_stage(raw, test_size, valid_size):
-    raw(test_size=test_size, valid_size=valid_size)
-    with pytest.raises(InputError, match=rf"test_size = {test_size} .* 20 images: .* train on"):
-        run_split()
-
-
-def test_smallest_parts(raw):
-    raw(test_size=15, valid_size=4)
-    assert run_split()["train_index"].shape == (1,)
-    for test_size, valid_size in [(0, 5), (5, 0), (-1, 5)]:
-        with pytest.raises(InputError, match=r"each must be at least 1"):
-            split_indices(20, test_size=test_size, valid_size=valid_size, seed=0)
-
-
-@pytest.mark.parametrize("content", [b"<html>", b"", b"PK half a file", None])
-def test_bad_raw_file_stops_the_stage(raw, content):
-    directory = raw(test_size=5, valid_size=3)
-    (directory / "raw.npz").unlink()
-    if content is not None:
-        (directory / "raw.npz").write_bytes(content)
-    with pytest.raises(InputError, match=r"^raw\.npz: (no|not an archive.*; repl)") as error:
-        run_split()
-    assert "\n" not in str(error.value)
-    assert not (directory / "split.npz").exists()
-
-
-SIZES = "seed: 1, test_size: 2"
+    split.main(["--raw", "raw.npz", "--out", "again.npz"])
+    assert (directory / "split.npz").read_bytes() == (directory / "again.npz").read_bytes()
 
 
 @pytest.mark.parametrize(
     ("stage", "params", "message"),
     [
         (fetch_mnist, "dataset: minst", r"dataset = 'minst'"),
-        (fetch_mnist, "datset: mnist", r"datset = 'mnist': no stage reads this key; did you mean"),
-        (fetch_mnist, "{}", r"dataset is missing"),
         (split, "split: {seed: 1, test_size: 0, valid_size: 1}", r"split\.test_size = 0"),
         (split, "split: {seed: 1, test_size: 2.5, valid_size: 1}", r"split\.test_size = 2\.5"),
+        (split, "split: {seed: 1, test_size: 2, valid_size: 0}", r"split\.valid_size = 0"),
         (split, "split: {seed: -1, test_size: 2, valid_size: 1}", r"split\.seed = -1"),
-        (split, f"split: {{{SIZES}}}", r"split\.valid_size is missing"),
-        (
-            split,
-            f"split: {{{SIZES}, valid_size: 1, valid_sise: 3}}",
-            r"split\.valid_sise = 3: no",
-        ),
     ],
 )
 def test_bad_params_stop_the_stage(project, stage, params, message):
