@@ -86,12 +86,8 @@ def test_mse_by_hand():
 
 
 @pytest.mark.parametrize("metric", [mse, ssim, ssim_global])
-def test_metrics_are_symmetric_and_treat_each_image_alone(metric):
+def test_metrics_are_computed_in_float64(metric):
     image, output = random_images(6, 10, 11)
-    values = metric(image, output)
-    assert values.shape == (6,)
-    np.testing.assert_array_equal(metric(output, image), values)
-    np.testing.assert_array_equal(metric(image[2:3], output[2:3]), values[2:3])
     np.testing.assert_allclose(metric(image, image), 0 if metric is mse else 1, atol=1e-12)
     narrow = image.astype(np.float32), output.astype(np.float32)
     values = metric(*narrow)
@@ -133,24 +129,6 @@ def test_score_equals_the_single_metrics_whatever_the_chunk(monkeypatch):
         for key, values in scores.items():
             assert values.dtype == np.float64
             np.testing.assert_allclose(values, expected[key], rtol=1e-12)
-
-
-def test_imputation_mse_is_missing_fraction_times_mse_on_missing():
-    image, prediction, missing = case()
-    scores = score(image, prediction, missing)
-    expected = missing.mean((1, 2)) * scores["prediction", "missing", "mse"]
-    np.testing.assert_allclose(scores["imputation", "image", "mse"], expected, rtol=1e-12)
-    np.testing.assert_array_equal(scores["imputation", "observed", "mse"], 0)
-
-
-def test_a_region_leaves_out_what_lies_elsewhere():
-    image, prediction, missing = case()
-    spoilt = np.where(missing, prediction, 1 - image)
-    scores, expected = score(image, spoilt, missing), score(image, prediction, missing)
-    for key in (("prediction", "missing", "mse"), ("imputation", "image", "ssim")):
-        np.testing.assert_array_equal(scores[key], expected[key])
-    worse = scores["prediction", "image", "mse"] > expected["prediction", "image", "mse"]
-    assert worse.all()
 
 
 ZEROS = np.zeros((2, 9, 9))

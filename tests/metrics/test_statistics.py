@@ -33,14 +33,6 @@ def test_paired_difference_equals_scipy(level):
     assert difference == pytest.approx((b.mean() - a.mean(), *expected), rel=1e-12)
 
 
-def test_paired_difference_takes_out_what_both_share():
-    seed_effect = np.array([0.0, 10.0, -20.0, 5.0])
-    assert paired_difference(seed_effect, seed_effect + 0.5) == pytest.approx((0.5, 0.5, 0.5))
-    a, b = np.random.default_rng(0).normal(size=(2, 4))
-    plain, swapped = paired_difference(a, b), paired_difference(b, a)
-    assert swapped == pytest.approx((-plain.mean, -plain.high, -plain.low))
-
-
 def test_one_value_has_no_interval():
     for interval in (
         mean_interval([0.25]),

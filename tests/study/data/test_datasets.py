@@ -106,19 +106,15 @@ def test_idx_by_hand():
     assert format_idx(np.array([[1, 2, 3], [4, 5, 6]], np.uint8)) == content
 
 
-@pytest.mark.parametrize(
-    "content",
-    [
-        b"",
-        b"\x00\x00\x08",
-        bytes.fromhex("00000901 00000001 01"),  # signed bytes
-        bytes.fromhex("01000801 00000001 01"),
-        b"<html>not found</html>",
-        bytes.fromhex("00000802 00000002"),  # the header ends early
-        bytes.fromhex("00000801 00000003 0102"),
-        bytes.fromhex("00000801 00000001 0102"),
-    ],
-)
+@pytest.mark.parametrize("content", [
+    b"", b"\x00\x00\x08", b"<html>not found</html>", *map(bytes.fromhex, (
+        "00000901 00000001 01",  # signed bytes
+        "01000801 00000001 01",
+        "00000802 00000002",  # the header ends early
+        "00000801 00000003 0102",
+        "00000801 00000001 0102",
+    )),
+])  # fmt: skip
 def test_idx_with_wrong_magic_or_length_is_refused(content):
     with pytest.raises(InputError, match=r"IDX file of (unsigned bytes|shape)"):
         parse_idx(content)
@@ -192,16 +188,17 @@ def test_bad_file_in_the_named_directory_stops_the_stage(project, web, monkeypat
     if damage in DAMAGE:
         change, reason = DAMAGE[damage]
         path.write_bytes(change(web[path.name]))
+        reason = f".*{name}.*{reason}"
     elif damage == "no file":
         path.unlink()
-        reason = damage
+        reason = f"no file {name}"
     elif damage == "no directory":
-        folder, reason = directory / "nowhere", "no such directory; point it to .*"
+        folder, reason = directory / "nowhere", "no such directory; point it to"
     else:  # which counts before the one with .gz
         path.with_suffix("").write_bytes(gzip.decompress(web[path.name])[:-1])
-        reason = "should have"
+        reason = f".*{name} should have"
     monkeypatch.setenv("VAEFILL_DATA", str(folder))
-    message = rf"^VAEFILL_DATA={folder}: (.*{name}.*{reason}|{reason} {name}|{reason}{NAMES[0]})"
+    message = rf"^VAEFILL_DATA={folder}: {reason}"
     with pytest.raises(InputError, match=message) as error:
         fetch_mnist.main(["--out", "raw.npz"])
     assert "\n" not in str(error.value)
@@ -216,6 +213,15 @@ def test_first_mirror_fills_the_cache_and_the_cache_answers_next(tmp_path, web, 
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(NAMES)
     assert_is(internet.read(tmp_path), arrays)
     assert len(internet.asked) == 4
+    # A damaged file is replaced.
+    damaged = tmp_path / NAMES[2]
+    good = damaged.read_bytes()
+    for size in (0, 1000):
+        damaged.write_bytes(bytes(size))
+        assert_is(internet.read(tmp_path), arrays)
+        assert internet.asked.pop() == f"{mnist.MIRRORS[0]}/{NAMES[2]}.gz"
+        assert len(internet.asked) == 4
+        assert damaged.read_bytes() == good
 
 
 def test_urlopen_itself(tmp_path, web, arrays, monkeypatch):
@@ -227,30 +233,15 @@ def test_urlopen_itself(tmp_path, web, arrays, monkeypatch):
     assert pauses == [1.0, 2.0]
 
 
-@pytest.mark.parametrize("size", [0, 1000])
-def test_damaged_file_in_the_cache_is_replaced(tmp_path, web, arrays, size):
-    Internet(web).read(tmp_path)
-    damaged = tmp_path / NAMES[2]
-    good = damaged.read_bytes()
-    damaged.write_bytes(bytes(size))
-    internet = Internet(web)
-    assert_is(internet.read(tmp_path), arrays)
-    assert internet.asked == [f"{mnist.MIRRORS[0]}/{NAMES[2]}.gz"]
-    assert damaged.read_bytes() == good
-
-
 @pytest.mark.parametrize(
     "failure",
     [
-        URLError("refused"),
-        TimeoutError("timed out"),
-        b"<html>proxy login</html>",
-        gzip.compress(b"other"),
-        gzip.compress(bytes(2000))[:-9],
+        URLError("refused"), TimeoutError("timed out"), b"<html>proxy login</html>",
+        gzip.compress(b"other"), gzip.compress(bytes(2000))[:-9],
     ],
     # Named, because a gzip header holds the time, and test names must not change with it.
     ids=["refused", "timeout", "html", "another file", "truncated"],
-)
+)  # fmt: skip
 def test_next_mirror_answers_after_three_tries(tmp_path, web, arrays, failure):
     internet = Internet(web, {mnist.MIRRORS[0]: failure})
     assert_is(internet.read(tmp_path), arrays)
