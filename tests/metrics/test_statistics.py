@@ -18,7 +18,7 @@ def test_mean_interval_by_hand():
 
 
 @pytest.mark.parametrize("level", [0.5, 0.95, 0.999])
-@pytest.mark.parametrize("n", [2, 5, 40])
+@pytest.mark.parametrize("n", [2, 3, 5, 40, 400])
 def test_mean_interval_equals_scipy(n, level):
     values = np.random.default_rng(0).normal(3, 2, n)
     low, high = stats.t.interval(level, n - 1, loc=values.mean(), scale=stats.sem(values))

@@ -1,5 +1,6 @@
 import math
 
+import numpy as np
 import pytest
 import torch
 from exact import gen
@@ -110,19 +111,12 @@ def rates(schedule: str, *, steps: int, **settings) -> list[float]:
 
 def test_one_cycle_by_hand():
     # 21 steps, the peak at the end of the first 0.2 * 21: at step 3.2, between two steps.
-    lr, steps, warmup = 0.3, 21, 0.2
-    peak, last, start, end = warmup * steps - 1, steps - 1, lr / 25, lr / 25e4
-
-    def cosine(low, high, share):
-        return low + (high - low) * (1 - math.cos(math.pi * share)) / 2
-
-    expected = [
-        cosine(start, lr, step / peak)
-        if step <= peak
-        else cosine(end, lr, (last - step) / (last - peak))
-        for step in range(steps)
-    ]
-    seen = rates("one_cycle", lr=lr, steps=steps, warmup=warmup)
+    lr, warmup, step = 0.3, 0.2, np.arange(21)
+    peak, rising = warmup * 21 - 1, step <= warmup * 21 - 1
+    share = np.where(rising, step / peak, (20 - step) / (20 - peak))
+    low = np.where(rising, lr / 25, lr / 25e4)
+    expected = low + (lr - low) * (1 - np.cos(np.pi * share)) / 2
+    seen = rates("one_cycle", lr=lr, steps=21, warmup=warmup)
     assert seen == pytest.approx(expected)
     assert seen[0] == pytest.approx(lr / 25)
     assert seen[-1] < 1e-5 * lr
