@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from vaefill.inference.target import Inferred
-from vaefill.models.distributions import MultivariateT, Normal, StudentT
+from vaefill.models.distributions import MultivariateT, Normal
 from vaefill.models.vae import VAE
 
 F64 = torch.float64
@@ -53,77 +53,28 @@ class Exact(NamedTuple):
     code: Tensor
 
 
-def quadrature(vae: VAE, x: Tensor, observed: Tensor, n: int = 300) -> Exact:
-    """Integrate over a code of two coordinates by the midpoint rule.
+def quadrature(vae: VAE, x: Tensor, observed: Tensor) -> Exact:
+    """Integrate over a code of up to three coordinates by the midpoint rule.
 
-    In coordinates that make the prior uniform on the unit square, so that it weighs nothing.
+    In coordinates that make a product prior uniform on the unit cube, so that it weighs nothing.
     """
-    u = (np.arange(n) + 0.5) / n
-    df = vae.architecture["df"]
+    df, latent = vae.architecture["df"], vae.architecture["latent"]
+    law = scipy.stats.norm() if df is None else scipy.stats.t(df)
+    n = (20_000, 300, 60)[latent - 1]
+    z = np.meshgrid(*[law.ppf((np.arange(n) + 0.5) / n)] * latent)
+    z = np.stack(z, -1).reshape(-1, latent)
+    height = np.zeros(len(z))
     if isinstance(vae.prior, MultivariateT):
-        radius, angle = np.sqrt(2 * scipy.stats.f(2, df).ppf(u)), 2 * np.pi * u[:, None]
-        z = np.stack([radius * np.cos(angle), radius * np.sin(angle)], -1)
-    else:
-        line = scipy.stats.norm.ppf(u) if df is None else scipy.stats.t(df).ppf(u)
-        z = np.stack(np.meshgrid(line, line), -1)
-    z = torch.from_numpy(z.reshape(-1, 2))
+        joint = scipy.stats.multivariate_t(np.zeros(latent), df=df)
+        height = joint.logpdf(z) - law.logpdf(z).sum(-1)
+    z, height = torch.from_numpy(z), torch.from_numpy(height)
     with torch.no_grad():
         likelihood = vae.likelihood(z)
-        weights = torch.stack(
-            [likelihood.log_prob(*image) for image in zip(x, observed, strict=True)]
-        )
-    weights, means = weights.softmax(-1), likelihood.mean.detach()
+        means = likelihood.mean
+        fit = [likelihood.log_prob(*image) for image in zip(x, observed, strict=True)]
+    weights = (height + torch.stack(fit)).softmax(-1)
     mean = weights @ means
     return Exact(mean, weights @ means.square() - mean.square(), weights @ z)
-
-
-@torch.no_grad()
-def elliptical_slice(
-    vae: VAE, x: Tensor, observed: Tensor, n_chains: int = 300, n_warmup: int = 60, n: int = 40
-) -> tuple[Tensor, Tensor]:
-    """Sample p(z|x_o) without tuning or error: I. Murray, R. Adams, D. MacKay, AISTATS 2010.
-
-    Given the precisions lambda, which a t is a mixture over, the prior is N(0, 1 / lambda); given
-    the code they are gamma. Returns the mean of the decoder's means and its standard error, from
-    the independent chains.
-    """
-    generator, prior = gen(7), vae.prior
-
-    def uniform(*shape: int) -> Tensor:
-        return torch.rand(*shape, generator=generator, dtype=F64)
-
-    def precision(z: Tensor) -> Tensor:
-        if isinstance(prior, Normal):
-            return torch.ones_like(z[..., :1])
-        m, squared = 1, z.square()
-        if isinstance(prior, MultivariateT):
-            m, squared = z.shape[-1], squared.sum(-1, keepdim=True)
-        shape = torch.full_like(squared, (prior.df + m) / 2)
-        return torch._standard_gamma(shape, generator=generator) * 2 / (prior.df + squared)
-
-    assert isinstance(prior, Normal | StudentT | MultivariateT)
-    z = prior.rsample(generator, (n_chains, len(x)))
-    height = vae.likelihood(z).log_prob(x, observed)
-    total = torch.zeros(n_chains, *x.shape, dtype=F64)
-    for iteration in range(-n_warmup, n):
-        other = torch.randn(z.shape, generator=generator, dtype=F64) * precision(z).rsqrt()
-        level = height + uniform(n_chains, len(x)).log()
-        angle = 2 * math.pi * uniform(n_chains, len(x))
-        low, high = angle - 2 * math.pi, angle.clone()
-        new, searching = z.clone(), torch.ones_like(height, dtype=torch.bool)
-        while searching.any():
-            point = z * angle.cos()[..., None] + other * angle.sin()[..., None]
-            value = vae.likelihood(point).log_prob(x, observed)
-            found = searching & (value > level)
-            new[found], height[found] = point[found], value[found]
-            searching &= ~found
-            low = low.where(~searching | (angle > 0), angle)
-            high = high.where(~searching | (angle <= 0), angle)
-            angle = (low + (high - low) * uniform(n_chains, len(x))).where(searching, angle)
-        z = new
-        if iteration >= 0:
-            total += vae.likelihood(z).mean
-    return total.mean(0) / n, total.std(0) / n / n_chains**0.5
 
 
 @dataclass
@@ -172,12 +123,14 @@ class LinearGaussian:
         observed = torch.rand(n, 6, generator=gen(6)) < 0.6
         return x.where(observed, 0), observed
 
-    def exact(self, x: Tensor, observed: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean and covariance of z|x_o."""
+    def exact(self, x: Tensor, observed: Tensor) -> tuple[Exact, Tensor]:
+        """Moments given x_o, and the covariance of z|x_o."""
         known = self.weights * observed.unsqueeze(1)  # (n, 2, 6)
         precision = torch.eye(2, dtype=F64) + known @ known.mT / self.scale**2
         covariance = torch.linalg.inv(precision)
-        return (covariance @ (known @ x.unsqueeze(-1))).squeeze(-1) / self.scale**2, covariance
+        code = (covariance @ (known @ x.unsqueeze(-1))).squeeze(-1) / self.scale**2
+        variance = torch.einsum("ip,nij,jp->np", self.weights, covariance, self.weights)
+        return Exact(code @ self.weights, variance, code), covariance
 
 
 def errors(inferred: Inferred, exact: Exact) -> Tensor:

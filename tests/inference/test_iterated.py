@@ -4,7 +4,6 @@ import pytest
 import torch
 from exact import KINDS, LinearGaussian, gen, incomplete, make
 
-from vaefill.errors import InputError
 from vaefill.inference.iterated import fill, iterated
 from vaefill.inference.single_pass import predict, single_pass
 
@@ -55,9 +54,9 @@ def test_two_iterations_by_hand():
 def test_iterations_converge_to_the_posterior_mean_of_a_linear_gaussian():
     model = LinearGaussian()
     x, observed = model.incomplete(20)
-    mean, _ = model.exact(x, observed)
+    exact, _ = model.exact(x, observed)
     inferred = iterated(model, x, observed, generator=gen(), n_iterations=300)
-    torch.testing.assert_close(inferred.mean, mean @ model.weights)
+    torch.testing.assert_close(inferred.mean, exact.mean)
     few = [
         iterated(model, x, observed, generator=gen(), n_iterations=n).diagnostics["change"]
         for n in (2, 10)
@@ -78,5 +77,3 @@ def test_observed_pixels_stay():
     filled, _ = fill(vae, x, observed)
     assert torch.equal(filled[observed], x[observed])
     assert (filled[~observed] != 0).all()
-    with pytest.raises(InputError, match="n_iterations = -1: must be at least 0"):
-        fill(vae, x, observed, n_iterations=-1)

@@ -28,8 +28,8 @@ def test_best_draws_are_those_of_the_highest_joint_density(kind):
 def test_near_the_maximum_of_a_linear_gaussian():
     model = LinearGaussian()
     x, observed = model.incomplete(30)
-    mean, covariance = model.exact(x, observed)
-    away = (find_starts(model, x, observed)[2] - mean).unsqueeze(-1)
+    exact, covariance = model.exact(x, observed)
+    away = (find_starts(model, x, observed)[2] - exact.code).unsqueeze(-1)
     distance = (away.mT @ torch.linalg.inv(covariance) @ away).flatten()
     # One of 2048 draws lies within the posterior, most of the times far within.
     assert distance.max() < 2
