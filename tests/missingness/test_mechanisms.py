@@ -37,15 +37,6 @@ def inside(count, n, probability, level=0.999):
     return (low <= count) & (count <= high)
 
 
-@pytest.mark.parametrize("fraction", [0.01, 0.3, 0.9])
-def test_random_fraction_lies_in_its_binomial_interval(rng, fraction):
-    missing = missingness.random(grey(1000), fraction=fraction, rng=rng)
-    assert missing.shape == (1000, 28, 28)
-    assert missing.dtype == bool
-    assert inside(missing.sum(), missing.size, fraction)
-    assert len(np.unique(missing.reshape(1000, -1), axis=0)) == 1000  # each image its own
-
-
 def test_random_misses_every_pixel_alike_and_independently(rng):
     n_samples, fraction = 5000, 0.3
     missing = missingness.random(grey(n_samples), fraction=fraction, rng=rng)
@@ -78,14 +69,12 @@ def test_square_is_whole_and_inside(rng, height, width, size):
         np.testing.assert_array_equal(image, expected)
 
 
-@pytest.mark.parametrize(("height", "width", "size"), [(28, 28, 12), (9, 7, 4)])
-def test_square_reaches_every_place_alike(rng, height, width, size):
-    rows, columns = height - size + 1, width - size + 1
-    missing = missingness.square(grey(40 * rows * columns, height, width), size=size, rng=rng)
+def test_square_reaches_every_place_alike(rng):
+    rows, columns = 6, 4  # of places
+    missing = missingness.square(grey(4000, 9, 7), size=4, rng=rng)
     top, left = corners(missing)
     counts = np.bincount(top * columns + left, minlength=rows * columns)
     assert len(counts) == rows * columns
-    assert counts.min() > 0
     assert chisquare(counts).pvalue > 1e-3
 
 
@@ -139,12 +128,11 @@ def test_scanlines_miss_whole_rows_independently(rng):
 
 @pytest.mark.parametrize("name", ["random", "scanlines"])
 def test_each_image_has_its_fraction(rng, name):
-    fraction = np.repeat([0.1, 0.5, 0.9], 200)
-    missing = missingness.MECHANISMS[name](grey(600), fraction=fraction, rng=rng)
-    for group in np.split(missing, 3):
+    fractions = [0.01, 0.3, 0.9]
+    missing = missingness.MCAR[name](grey(1500), fraction=np.repeat(fractions, 500), rng=rng)
+    for fraction, group in zip(fractions, np.split(missing, 3), strict=True):
         units = group if name == "random" else group[:, :, 0]
-        assert inside(units.sum(), units.size, fraction[0])
-        fraction = fraction[200:]
+        assert inside(units.sum(), units.size, fraction)
 
 
 def test_each_image_has_its_size_and_count(rng):
@@ -158,23 +146,36 @@ def test_each_image_has_its_size_and_count(rng):
     assert (pixels[0] == 9).all()
 
 
+STRICTLY = "must lie strictly between 0 and 1"
+
+
 @pytest.mark.parametrize(
-    ("name", "shape", "keywords", "message"),
+    ("name", "settings", "message"),
     [
-        *[("random", (28, 28), {"fraction": fraction}, f"fraction = {fraction}: must lie strictly")
+        *[("random", {"fraction": fraction}, rf"fraction = {fraction}: {STRICTLY}")
           for fraction in (0, 1, -0.1, 1.5, np.nan, np.inf)],
-        ("random", (28, 28), {"fraction": np.array([0.1, 1.5])}, r"fraction = 1\.5: must"),
-        *[("square", (height, width), {"size": size}, f"size = {size}: .* of {height} x {width}")
-          for size, height, width in ((29, 28, 28), (8, 9, 7), (0, 28, 28))],
-        ("square", (28, 28), {"size": np.array([1, 29])}, r"size = 29: must"),
-        *[("squares", (28, 28), {"count": count, "size": 3}, f"count = {count}: must be a who")
+        ("random", {"fraction": np.array([0.1, 1.5])}, rf"fraction = 1\.5: {STRICTLY}"),
+        ("square", {"size": 29}, r"size = 29: must be from 1 to 28 .* fit into images of 28 x 28"),
+        ("square", {"size": 8, "images": grey(2, 9, 7)}, r"size = 8: .* images of 9 x 7"),
+        ("square", {"size": 0}, r"size = 0: must be .*"),
+        ("square", {"size": 1.5}, r"size = 1\.5: must be .* whole pixels .*"),
+        ("square", {"size": "6"}, r"size = '6': must be a number"),
+        ("square", {"size": np.array([1, 29])}, r"size = 29: must .*"),
+        *[("squares", {"count": count, "size": 3}, rf"count = {count}: must be a whole number, .*")
           for count in (0, -1, 1.5)],
-        ("half", (28, 28), {"side": "up"}, r"side = 'up': must be one of any, top, bottom"),
+        ("half", {"side": "up"}, r"side = 'up': must be one of any, top, bottom, left, right"),
+        *[(name, {"fraction": 0.3, "strength": 1.0} | change, message)
+          for name in ("mar", "mnar") for change, message in (
+              ({"fraction": 0.0}, rf"fraction = 0\.0: {STRICTLY}"),
+              ({"strength": np.inf}, r"strength = inf: must be a finite number"),
+              ({"images": 255 * grey(2)}, r"images = \d+\.\d+: pixels must lie in \[0, 1\]"),
+              ({"images": np.full((2, 4, 4), np.nan)}, r"images = nan: pixels must .*"),
+          )],
     ],
 )  # fmt: skip
-def test_impossible_numbers_are_named(rng, name, shape, keywords, message):
-    with pytest.raises(InputError, match=f"^{name}: {message}"):
-        missingness.MCAR[name](grey(2, *shape), **keywords, rng=rng)
+def test_impossible_numbers_are_named(rng, name, settings, message):
+    with pytest.raises(InputError, match=f"^{name}: {message}$"):
+        missingness.MECHANISMS[name](**{"images": grey(2)} | settings, rng=rng)
 
 
 @pytest.mark.parametrize("name", missingness.MCAR)
@@ -212,7 +213,7 @@ def test_mar_ignores_whatever_may_be_missing(rng):
 @pytest.mark.parametrize("fraction", [0.05, 0.3, 0.9])
 def test_fraction_of_what_may_be_missing(rng, name, fraction, strength):
     draw = missingness.MECHANISMS[name]
-    missing = draw(grey(1000), fraction=fraction, strength=strength, rng=rng)
+    missing = draw(grey(300), fraction=fraction, strength=strength, rng=rng)
     missing = missing[:, :, 14:] if name == "mar" else missing
     # Counts of unequal probabilities spread less than a binomial of their mean.
     assert inside(missing.sum(), missing.size, fraction)
@@ -272,23 +273,6 @@ def test_mnar_of_strength_0_is_random(rng):
     assert ks_2samp(images[dependent], images[~dependent]).pvalue < 1e-9
 
 
-@pytest.mark.parametrize("name", ["mar", "mnar"])
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        ({"fraction": 0.0}, r"fraction = 0\.0: must lie strictly between 0 and 1"),
-        ({"fraction": np.nan}, r"fraction = nan: must lie strictly between 0 and 1"),
-        ({"strength": np.inf}, r"strength = inf: must be a finite number"),
-        ({"images": 255 * grey(2)}, r"images = \d+\.\d+: pixels must lie in \[0, 1\]"),
-        ({"images": np.full((2, 4, 4), np.nan)}, r"images = nan: pixels must lie in \[0, 1\]"),
-    ],
-)
-def test_bad_input_is_named(rng, name, change, message):
-    keywords = {"images": grey(2), "fraction": 0.3, "strength": 1.0} | change
-    with pytest.raises(InputError, match=rf"^{name}: {message}$"):
-        missingness.MECHANISMS[name](**keywords, rng=rng)
-
-
 @pytest.mark.parametrize("name", missingness.MECHANISMS)
 def test_same_rng_gives_the_same_pixels_and_no_images_have_none(name):
     draw = missingness.MECHANISMS[name]
@@ -304,14 +288,12 @@ def test_same_rng_gives_the_same_pixels_and_no_images_have_none(name):
 
 def test_a_mechanism_does_not_change_with_the_others():
     images = grey(20)
-    both = missingness.draw(images, seed=5, settings=SETTINGS)
-    other_size = missingness.draw(images, seed=5, settings=SETTINGS | {"square": {"size": 3}})
+    whole = missingness.draw(images, seed=5, settings=SETTINGS)
+    others = dict(reversed(SETTINGS.items())) | {"square": {"size": 3}}
+    for name, drawn in missingness.draw(images, seed=5, settings=others).items():
+        assert (drawn == whole[name]).all() == (name != "square")
     alone = missingness.draw(images, seed=5, settings={"square": {"size": 12}})
-    turned = missingness.draw(images, seed=5, settings=dict(reversed(SETTINGS.items())))
-    np.testing.assert_array_equal(both["random"], other_size["random"])
-    np.testing.assert_array_equal(both["square"], alone["square"])
-    for name in SETTINGS:
-        np.testing.assert_array_equal(both[name], turned[name])
+    np.testing.assert_array_equal(whole["square"], alone["square"])
 
 
 def test_mechanisms_have_streams_of_their_own(monkeypatch):
@@ -319,9 +301,8 @@ def test_mechanisms_have_streams_of_their_own(monkeypatch):
     monkeypatch.setitem(missingness.MECHANISMS, "other", missingness.random)
     settings = {"random": {"fraction": 0.5}, "other": {"fraction": 0.5}}
     missing = missingness.draw(grey(500), seed=5, settings=settings)
-    agree = (missing["random"] == missing["other"]).sum()
-    low, high = binom.interval(0.999, missing["random"].size, 0.5)
-    assert low <= agree <= high
+    agree = missing["random"] == missing["other"]
+    assert inside(agree.sum(), agree.size, 0.5)
 
 
 def test_pixels_of_a_seed_stay_what_they_are():
@@ -336,18 +317,21 @@ def stage(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     save_arrays("split.npz", {"test_images": np.zeros((30, 28, 28), np.uint8)})
 
-    def run(params="mask: {seed: 2024, random: {fraction: 0.3}, square: {size: 12}}"):
+    def run(seed="2024", fraction="0.3", size="12"):
+        params = (
+            f"mask: {{seed: {seed}, random: {{fraction: {fraction}}}, square: {{size: {size}}}}}"
+        )
         (tmp_path / "params.yaml").write_text(params, "utf-8")
         mask.main(["--split", "split.npz", "--out", "missing.npz"])
-        return load_arrays("missing.npz")
 
     return run
 
 
 def test_stage(stage, tmp_path):
-    missing = stage()
-    assert set(missing) == set(STAGE)
+    stage()
+    missing = load_arrays("missing.npz")
     expected = missingness.draw(grey(30), seed=2024, settings=STAGE)
+    assert missing.keys() == expected.keys()
     for name, array in missing.items():
         np.testing.assert_array_equal(array, expected[name])
     content = (tmp_path / "missing.npz").read_bytes()
@@ -355,43 +339,17 @@ def test_stage(stage, tmp_path):
     assert (tmp_path / "missing.npz").read_bytes() == content
 
 
-SQUARE = "square: {size: 12}"
-
-
 @pytest.mark.parametrize(
     ("params", "message"),
     [
-        *[(f"mask: {{seed: 1, random: {{fraction: {value}}}, {SQUARE}}}", message)
-          for value, message in {
-              "0": r"mask\.random\.fraction = 0", "1.5": r"mask\.random\.fraction = 1\.5",
-              ".nan": r"mask\.random\.fraction = nan", "abc": r"mask\.random\.fraction = 'abc'",
-          }.items()],
-        *[(f"mask: {{seed: 1, random: {{fraction: 0.3}}, square: {{size: {value}}}}}", message)
-          for value, message in {
-              "29": r"square: size = 29: .*28 x 28", "0": r"mask\.square\.size = 0",
-              "1.5": r"mask\.square\.size = 1\.5",
-          }.items()],
-        (f"mask: {{seed: -1, random: {{fraction: 0.3}}, {SQUARE}}}", r"mask\.seed = -1"),
-        (f"mask: {{seed: 1, random: {{rate: 0.3}}, {SQUARE}}}", r"mask\.random\.rate = 0\.3: no"),
-        ("mask: {seed: 1, random: {fraction: 0.3}}", r"mask\.square is missing"),
-        (f"masc: {{seed: 1, random: {{fraction: 0.3}}, {SQUARE}}}", r"masc = .* mean 'mask'\?"),
+        *[({"fraction": value}, rf"mask\.random\.fraction = {value.strip('.')}")
+          for value in ("0", "1.5", ".nan")],
+        *[({"size": value}, rf"mask\.square\.size = {value}") for value in ("0", "1.5")],
+        ({"size": "29"}, r"square: size = 29: .*28 x 28"),
+        ({"seed": "-1"}, r"mask\.seed = -1"),
     ],
 )  # fmt: skip
 def test_bad_params_stop_the_stage(stage, tmp_path, params, message):
-    with pytest.raises(InputError, match=message) as error:
-        stage(params)
-    assert "\n" not in str(error.value)
+    with pytest.raises(InputError, match=message):
+        stage(**params)
     assert not (tmp_path / "missing.npz").exists()
-
-
-def test_fraction_that_dvc_wrote_in_short_form_is_a_number(stage):
-    stage(f"mask: {{seed: 1, random: {{fraction: 1e-05}}, {SQUARE}}}")
-
-
-@pytest.mark.parametrize("content", [None, b"", b"PK not an archive"])
-def test_bad_split_file_stops_the_stage(stage, tmp_path, content):
-    (tmp_path / "split.npz").unlink()
-    if content is not None:
-        (tmp_path / "split.npz").write_bytes(content)
-    with pytest.raises(InputError, match=r"^split\.npz: (no|not an archive.*; repl)"):
-        stage()
