@@ -2,7 +2,7 @@
 
 import math
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import scipy.stats
@@ -27,11 +27,11 @@ def gen(seed: int = 1) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
-def make(kind: str = "gauss", latent: int = 2, pixels: int = 12, scale: float = 2.0) -> VAE:
+def make(kind: str = "gauss", latent: int = 2, scale: float = 2.0, **changes: Any) -> VAE:
     """A model of small images; fresh weights hardly use the code, so they are scaled up."""
     family, options = KINDS[kind]
-    sizes = {"pixels": pixels, "hidden": [9, 7], "latent": latent}
-    vae = VAE(family, **sizes, **options, generator=gen(0)).double()
+    options = {"pixels": 12, "hidden": [9, 7], "latent": latent, **options, **changes}
+    vae = VAE(family, **options, generator=gen(0)).double()
     with torch.no_grad():
         for parameter in vae.parameters():
             parameter *= scale

@@ -26,24 +26,27 @@ def make(family: str = "gauss", **options) -> VAE:
     return VAE(family, **sizes, **options, generator=gen(0))
 
 
-def set_encoder(vae: VAE, weight: list[list[float]], bias: list[float]) -> None:
-    """Make the encoder linear: four pixels to (mu, mu, logvar, logvar)."""
-    layer = nn.Linear(4, 4)
+def linear(in_features: int, weight: dict, bias: list[float]) -> nn.Linear:
+    """A layer of these weights, by (output, input), all others 0."""
+    layer = nn.Linear(in_features, len(bias))
     with torch.no_grad():
-        layer.weight.copy_(torch.tensor(weight))
+        layer.weight.zero_()
+        for place, value in weight.items():
+            layer.weight[place] = value
         layer.bias.copy_(torch.tensor(bias))
-    vae.encoder.layers = nn.Sequential(layer)
+    return layer
 
 
-# The first coordinate is twice the first pixel, the second ignores the image: it is the prior.
-USED = [[2.0, 0.0, 0.0, 0.0], [0.0] * 4, [0.0] * 4, [0.0] * 4]
-BIAS = [-1.0, 0.0, math.log(0.25), 0.0]
+#: To (mu, mu, logvar, logvar): the first coordinate is twice the first pixel, the second ignores
+#: the image, it is the prior; and one of which both do.
+USED = nn.Sequential(linear(4, {(0, 0): 2.0}, [-1.0, 0.0, math.log(0.25), 0.0]))
+IDLE = nn.Sequential(linear(4, {}, [0.0] * 4))
 
 
 @pytest.mark.parametrize("family", ["gauss", "t"])
 def test_active_and_idle_coordinates(family):
     vae = make(family, **({"df": 5.0} if family == "t" else {}))
-    set_encoder(vae, USED, BIAS)
+    vae.encoder.layers = USED
     x = torch.rand(500, 4, generator=gen())
     found = diagnose(vae, x.reshape(500, 2, 2), generator=gen())
     assert found["active"] == 1
@@ -89,12 +92,9 @@ def test_coordinates_of_a_multivariate_t_are_t_and_do_not_add_up():
 
 
 def test_dead_units_by_hand():
-    layers = nn.Sequential(nn.Linear(2, 3), nn.ReLU(inplace=True), nn.Linear(3, 2), nn.ReLU())
-    with torch.no_grad():
-        layers[0].weight.copy_(torch.tensor([[1.0, 0.0], [-1.0, 0.0], [0.0, -1.0]]))
-        layers[0].bias.zero_()
-        layers[2].weight.copy_(torch.tensor([[1.0, 1.0, 1.0], [-1.0, -1.0, -1.0]]))
-        layers[2].bias.copy_(torch.tensor([0.0, -1.0]))
+    first = linear(2, {(0, 0): 1.0, (1, 0): -1.0, (2, 1): -1.0}, [0.0] * 3)
+    second = linear(3, {0: 1.0, 1: -1.0}, [0.0, -1.0])
+    layers = nn.Sequential(first, nn.ReLU(inplace=True), second, nn.ReLU())
     x = torch.tensor([[1.0, 2.0], [-1.0, 3.0]])
     # Units 0 and 1 fire for one row each, unit 2 for none; then the second unit is below 0.
     with torch.no_grad():
@@ -128,7 +128,7 @@ def test_quantiles_are_of_the_active_coordinates_or_of_all_of_an_idle_model():
 
 def test_posterior_that_ignores_the_image_has_the_priors_quantiles():
     vae = make("t", df=3.0)
-    set_encoder(vae, [[0.0] * 4] * 4, [0.0] * 4)
+    vae.encoder.layers = IDLE
     found = diagnose(vae, torch.rand(20_000, 4, generator=gen()), generator=gen())
     assert found["active"] == 0
     n = 40_000
@@ -141,7 +141,7 @@ def test_posterior_that_ignores_the_image_has_the_priors_quantiles():
 
 def test_draws_are_the_generators():
     vae, x = make("t", df=3.0), torch.rand(50, 4, generator=gen())
-    set_encoder(vae, USED, BIAS)
+    vae.encoder.layers = USED
     found = diagnose(vae, x, generator=gen())["quantiles"]
     codes = vae.posterior(x).rsample(gen())[:, 0].detach().numpy()
     np.testing.assert_allclose(

@@ -65,6 +65,14 @@ def test_against_integration(kind, latent, method):
     assert errors(biased, exact).abs().max() > far
 
 
+@pytest.mark.parametrize(("method", "times"), [("laplace", 1), ("refit", 2)])
+def test_better_proposals_than_the_encoders(method, times):
+    vae, (x, observed) = make(), incomplete(20)
+    ess, plain = (run(m, vae, x, observed).diagnostics["ess"] for m in (method, "importance"))
+    assert ess.mean() > times * plain.mean()
+    assert method == "refit" or (ess > plain).all()
+
+
 @pytest.mark.parametrize(
     ("methods", "settings", "message"),
     [

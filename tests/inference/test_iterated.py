@@ -36,6 +36,7 @@ def test_single_pass_by_hand(kind):
 
 def test_two_iterations_by_hand():
     vae, (x, observed) = make(), incomplete(4)
+    x[0], observed[0] = 0.5, True  # so that nothing changes
     filled = x.clone()
     for _ in range(2):
         mean = torch.sigmoid(vae.decoder(vae.encoder(filled)[0]))
@@ -48,7 +49,8 @@ def test_two_iterations_by_hand():
     for image in range(4):
         gap = ~observed[image]
         change = (expected - filled)[image, gap].square().mean().sqrt()
-        torch.testing.assert_close(inferred.diagnostics["change"][image], change)
+        found = inferred.diagnostics["change"][image]
+        torch.testing.assert_close(found, change, equal_nan=True)
 
 
 def test_iterations_converge_to_the_posterior_mean_of_a_linear_gaussian():
@@ -62,14 +64,6 @@ def test_iterations_converge_to_the_posterior_mean_of_a_linear_gaussian():
         for n in (2, 10)
     ]
     assert (few[1] <= few[0]).all()
-
-
-def test_nothing_missing_changes_nothing():
-    vae, (x, _) = make(), incomplete(4)
-    observed = torch.ones_like(x, dtype=torch.bool)
-    inferred = iterated(vae, x, observed, generator=gen())
-    torch.testing.assert_close(inferred.mean, vae.likelihood(vae.encoder(x)[0]).mean)
-    assert inferred.diagnostics["change"].isnan().all()
 
 
 def test_observed_pixels_stay():

@@ -1,4 +1,4 @@
-"""Against a closed form, scipy's optimiser, and derivatives by finite differences."""
+"""Against the log joint at each draw, a closed form, scipy, and finite differences."""
 
 import numpy as np
 import pytest
@@ -6,7 +6,10 @@ import scipy.optimize
 import torch
 from exact import KINDS, LinearGaussian, gen, incomplete, make
 
+from vaefill.inference import starts
+from vaefill.inference.iterated import fill
 from vaefill.inference.modes import find_modes, posterior_mode
+from vaefill.inference.starts import find_starts
 from vaefill.inference.target import log_joint
 
 
@@ -29,6 +32,34 @@ def objective(vae, x, observed):
         return value.item(), torch.autograd.grad(value.sum(), z)[0][0].numpy()
 
     return value_and_gradient
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_starts_are_the_draws_are_those_of_the_highest_joint_density(kind):
+    vae, (x, observed) = make(kind), incomplete(8)
+    x[0], observed[0] = 0, False
+    found = find_starts(vae, x, observed, n_best=3)
+    assert torch.equal(found[0], vae.encoder(x)[0])
+    assert torch.equal(found[1], vae.encoder(fill(vae, x, observed)[0])[0])
+    z = vae.prior.rsample(gen(0), (starts.CANDIDATES,))
+    z[0] = 0
+    z = z[:, None].expand(-1, 8, -1)
+    height = log_joint(vae.likelihood(z), vae.prior, z, x, observed)
+    for image in range(8):
+        best = z[height[:, image].argsort(descending=True)[:3], image]
+        torch.testing.assert_close(found[2:, image], best)
+    assert (found[2, 0] == 0).all()  # nothing is observed: the prior's mode
+
+
+def test_a_start_is_near_the_maximum_of_a_linear_gaussian():
+    model = LinearGaussian()
+    x, observed = model.incomplete(30)
+    exact, covariance = model.exact(x, observed)
+    away = (find_starts(model, x, observed)[2] - exact.code).unsqueeze(-1)
+    distance = (away.mT @ torch.linalg.inv(covariance) @ away).flatten()
+    # One of 2048 draws lies within the posterior, most of the times far within.
+    assert distance.max() < 2
+    assert distance.median() < 0.2
 
 
 def test_linear_gaussian_has_its_mean_and_covariance():

@@ -1,12 +1,13 @@
 """The refitted q; `test_exact_methods` holds the estimates to exact ones."""
 
+import copy
+
 import pytest
 import torch
 from exact import KINDS, LinearGaussian, gen, incomplete, make
 
 from vaefill.inference.iterated import fill
-from vaefill.inference.refit import refit, refitted
-from vaefill.inference.selfnormalised import importance
+from vaefill.inference.refit import refitted
 from vaefill.models.divergences import exact_kl
 
 
@@ -30,22 +31,14 @@ def test_raises_the_bound(kind):
         fit = vae.likelihood(z).log_prob(x, observed).mean(0)
         return (fit - exact_kl(q, vae.prior)).detach()
 
+    state = copy.deepcopy(vae.state_dict())
     before = bound(vae.posterior(fill(vae, x, observed)[0]))
     after = bound(refitted(vae, x, observed, generator=gen()))
     assert (after > before - 0.02).all()
     assert (after - before).mean() > 0.1
     longer = bound(refitted(vae, x, observed, generator=gen(), n_steps=500))
     assert (longer - after).abs().max() < 0.05
-
-
-def test_beats_the_encoder_and_leaves_the_model_as_it_is():
-    vae, (x, observed) = make(), incomplete(20)
-    state = {name: value.clone() for name, value in vae.state_dict().items()}
-    ess = [
-        method(vae, x, observed, generator=gen()).diagnostics["ess"]
-        for method in (refit, importance)
-    ]
-    assert ess[0].mean() > 2 * ess[1].mean()
+    # And leaves the model as it is.
     assert all(torch.equal(value, state[name]) for name, value in vae.state_dict().items())
     assert all(parameter.grad is None for parameter in vae.parameters())
 
