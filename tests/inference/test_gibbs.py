@@ -51,7 +51,7 @@ def test_an_encoder_that_is_the_prior_accepts_by_the_likelihood_alone():
         for parameter in vae.encoder.layers[-1].parameters():
             parameter.zero_()
     inferred = metropolis_within_gibbs(vae, x, observed, generator=gen(), n_chains=40)
-    z = torch.randn(2, 3000, 1, 2, generator=gen(), dtype=x.dtype)
+    z = torch.randn(2, 2000, 1, 2, generator=gen(), dtype=x.dtype)
     with torch.no_grad():
         height = vae.likelihood(z).log_prob(x, observed)
     weights = height[0].softmax(0)  # so that the first are from the posterior

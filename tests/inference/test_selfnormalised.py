@@ -49,9 +49,7 @@ def test_codes_are_drawn_as_often_as_they_weigh():
 
 @pytest.mark.filterwarnings("ignore:df = 0.25")
 def test_draws_far_out_in_the_tail_are_weighed():
-    vae = make("t").float()
-    vae.family.keywords["df"] = 0.25
-    x, observed = incomplete(20)
+    vae, (x, observed) = make("t", df=0.25).float(), incomplete(20)
     inferred = importance(vae, x.float(), observed, generator=gen(), n_proposals=500)
     assert all(part.isfinite().all() for part in (inferred.mean, inferred.diagnostics["ess"]))
 
