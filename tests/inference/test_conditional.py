@@ -11,16 +11,18 @@ from vaefill.inference.conditional import decode
 from vaefill.models.conditional import ConditionalVAE
 
 
-@pytest.fixture(params=["mlp", "conv"])
-def vae(request) -> ConditionalVAE:
-    vae = ConditionalVAE(
-        "t", df=5.0, networks=request.param, shape=(8, 8), widths=[16, 8], latent=2,
-        generator=gen(0),
-    )  # fmt: skip
+def make(family: str, spread: float, **options) -> ConditionalVAE:
+    options = {"shape": (8, 8), "widths": [16, 8], "latent": 2, **options}
+    vae = ConditionalVAE(family, **options, generator=gen(0))
     with torch.no_grad():
         for parameter in vae.parameters():
-            parameter += 0.2 * torch.randn(parameter.shape, generator=gen(5))
+            parameter += spread * torch.randn(parameter.shape, generator=gen(5))
     return vae.eval()
+
+
+@pytest.fixture(params=["mlp", "conv"])
+def vae(request) -> ConditionalVAE:
+    return make("t", 0.2, df=5.0, networks=request.param)
 
 
 @pytest.fixture
@@ -46,10 +48,8 @@ def test_draws_average_what_the_first_codes_expect_of_the_observed(vae, images, 
 
 def test_draws_approach_the_integral_over_the_code(images, missing):
     # One coordinate: the mean over p(z|x_o) is an integral over a line.
-    vae = ConditionalVAE("gauss", shape=(8, 8), widths=[16, 8], latent=1, generator=gen(0)).eval()
+    vae = make("gauss", 0.3, latent=1)
     with torch.no_grad():
-        for parameter in vae.parameters():
-            parameter += 0.3 * torch.randn(parameter.shape, generator=gen(5))
         n = 4000
         some, gaps = images[:3], missing[:3]
         found = infer(vae, some, gaps, method="draws", generator=gen(), n_draws=n, n_averaged=n)

@@ -1,8 +1,8 @@
+import functools
 import math
 
 import numpy as np
 import pytest
-import scipy.integrate
 import scipy.stats
 import torch
 from exact import F64, gen
@@ -58,10 +58,9 @@ def test_active_and_idle_coordinates(family):
 
 
 def test_activity_is_variance_over_images():
-    mu = torch.tensor([[0.0, 0.0, 5.0], [0.21, 0.19, 5.0]])
-    # Variances 0.011025, 0.009025 and 0.
+    mu = torch.tensor([[0.0, 0.0, 5.0], [0.21, 0.19, 5.0]])  # 0.011025, 0.009025 and 0
     assert active_coordinates(mu).tolist() == [True, False, False]
-    assert active_coordinates(mu[:1]).tolist() == [False, False, False]
+    assert not active_coordinates(mu[:1]).any()
 
 
 @pytest.mark.parametrize("df", [3.0, 21.0, math.inf])
@@ -69,13 +68,11 @@ def test_coordinate_kl_against_integration(df):
     mu, logvar = torch.tensor([[0.4, -2.0]], dtype=F64), torch.tensor([[-1.5, 0.3]], dtype=F64)
     found = coordinate_kl(mu, logvar, df)
     assert found.shape == (1, 2)
-    family = scipy.stats.norm if math.isinf(df) else scipy.stats.t
-    shape = () if math.isinf(df) else (df,)
+    family = scipy.stats.norm if math.isinf(df) else functools.partial(scipy.stats.t, df)
+    p = family()
     for m, v, value in zip(mu[0].tolist(), logvar[0].tolist(), found[0].tolist(), strict=True):
-        q, p = family(*shape, loc=m, scale=math.exp(v / 2)), family(*shape)
-        expected, _ = scipy.integrate.quad(
-            lambda z, q=q, p=p: q.pdf(z) * (q.logpdf(z) - p.logpdf(z)), -60, 60, points=[m]
-        )
+        q = family(loc=m, scale=math.exp(v / 2))
+        expected = q.expect(lambda z, q=q: q.logpdf(z) - p.logpdf(z), lb=-60, ub=60)
         assert value == pytest.approx(expected, abs=1e-4)
     law = Normal if math.isinf(df) else lambda mu, logvar: StudentT(mu, logvar, df)
     whole = exact_kl(law(mu, logvar), law(torch.zeros(2), torch.zeros(2)))
