@@ -218,7 +218,7 @@ def test_mar_by_hand(rng):
 
 
 def test_mar_of_equal_ink_is_random(rng):
-    missing = missingness.mar(np.full((500, 8, 8), 0.3), fraction=0.3, strength=5.0, rng=rng)
+    missing = missingness.mar(np.full((500, 8, 8), 0.5), fraction=0.3, strength=5.0, rng=rng)
     assert inside(missing[:, :, 4:].sum(axis=0), 500, 0.3, 1 - 1e-3 / 32).all()
 
 
