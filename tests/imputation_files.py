@@ -1,4 +1,6 @@
-"""Results of imputers as other stages write them: made up, and changed as a test needs."""
+"""Results of imputers as other stages write them, made up."""
+
+from itertools import product
 
 import numpy as np
 
@@ -9,7 +11,8 @@ from study.trials.tiles import save_tiles
 from vaefill.storage import save_json, save_table
 
 LEVELS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95)
-FRACTIONS = {"random": 0.3, "square": 0.18}
+SQUARE = 5.6  # how many times as large an error is with a square
+FRACTIONS = {"random": (0.3, 1), "square": (0.18, SQUARE)}
 SAMPLING = ("pseudo_gibbs", "metropolis_within_gibbs", "importance", "laplace", "refit", "draws")
 _METHODS = [("", name) for name in BASELINES]
 _METHODS += [("slides", name) for name in NAMES if name not in BASELINES and name != "draws"]
@@ -20,9 +23,11 @@ ERRORS = dict(zip(_METHODS, (
     0.0093, 0.0072, 0.0066, 0.0049, 0.0045, 0.0048, 0.0047, 0.0043,
     0.00195, 0.0019, 0.00137, 0.00133,
 ), strict=True))  # fmt: skip
-SQUARE = 5.6  # times that with a square
 #: The slowest takes about half a minute.
 SECONDS = {key: 0.001 * 1.9**place for place, key in enumerate(ERRORS)}
+#: Of every kind one or two.
+FEW = [("", "zero"), ("", "gaussian"), ("slides", "single_pass"), ("slides", "refit"),
+       ("mlp", "draws"), ("conv", "single_pass"), ("conv", "draws")]  # fmt: skip
 
 
 def name(recipe, method):
@@ -30,43 +35,42 @@ def name(recipe, method):
     return f"`{recipe}` {NAMES[method]}" if recipe else NAMES[method]
 
 
-def by_run(columns, values):
-    """Rows of what each method has: `values` gives those of a recipe and a method."""
-    rows = []
-    for recipe, method in ERRORS:
-        for model in MODELS if recipe else (method,):
-            names = {"recipe": recipe, "model": model, "method": method if recipe else ""}
-            rows += [names | dict(zip(columns, row, strict=True)) for row in values(recipe, method)]
-    return rows
+def by_run(columns, values, among=ERRORS):
+    """Rows, as dicts, of what each method has: `values` gives those of a recipe and a method."""
+    return [
+        dict(zip(("recipe", "model", "method", *columns),
+                 (recipe, model, method if recipe else "", *row), strict=True))
+        for recipe, method in among
+        for model in (MODELS if recipe else (method,))
+        for row in values(recipe, method)
+    ]  # fmt: skip
 
 
-def score_rows(*, seeds=(0,), change=lambda row: row, complete=0.99):
-    """Rows as dicts; `change` gives each back, changed, or None to leave it out."""
-    rows = []
+def score_rows(seeds=(0,), among=ERRORS):
+    """Rows of ``scores.csv``; of the complete images 99 % are read right."""
 
     def values(recipe, method):
-        for mechanism, fraction in FRACTIONS.items():
-            mse = ERRORS[recipe, method] * (1 if mechanism == "random" else SQUARE)
-            scores = {("image", "mse"): mse, ("missing", "mse"): mse / fraction}
-            scores |= {("image", "ssim"): 1 - 8 * mse, ("image", "ssim_global"): 1 - 7 * mse}
-            scores[("image", "accuracy")] = 0.99 - mse
+        for (mechanism, (fraction, factor)), seed in product(
+            FRACTIONS.items(), seeds if recipe else ("",)
+        ):
+            mse = factor * ERRORS[recipe, method]
+            scores = {"image/mse": mse, "missing/mse": mse / fraction, "image/ssim": 1 - 8 * mse}
+            scores |= {"image/ssim_global": 1 - 7 * mse, "image/accuracy": 0.99 - mse}
             if method in SAMPLING:
-                scores |= {("missing", f"coverage_{level:g}"): level for level in LEVELS}
-                scores |= {("grey", f"coverage_{level:g}"): 0.9 * level for level in LEVELS}
-                scores |= {("missing", f"covered_{level:g}"): (1 + level) / 2 for level in LEVELS}
-                scores |= {("missing", "crps"): mse, ("image", "flagged"): 0.02}
-            for seed in seeds if recipe else ("",):
-                for (region, metric), value in scores.items():
-                    yield seed, mechanism, "imputation", region, metric, value
+                scores |= {"missing/crps": mse, "image/flagged": 0.02}
+                for level in LEVELS:
+                    scores[f"missing/coverage_{level:g}"] = level
+                    scores[f"grey/coverage_{level:g}"] = 0.9 * level
+                    scores[f"missing/covered_{level:g}"] = (1 + level) / 2
+            for place, value in scores.items():
+                yield seed, mechanism, "imputation", *place.split("/"), value
 
     columns = ("seed", "mechanism", "output", "region", "metric", "value")
-    for row in by_run(columns, values):
-        changed = change({column: row[column] for column in SCORE_COLUMNS})
-        rows += [changed] if changed else []
-    if complete is not None:
-        names = ("", "complete", "", "none", "", "imputation", "image", "accuracy", complete)
-        rows.append(dict(zip(SCORE_COLUMNS, names, strict=True)))
-    return rows
+    rows = by_run(columns, values, among)
+    complete = dict.fromkeys(columns, "") | {"recipe": "", "model": "complete", "method": ""}
+    complete |= {"mechanism": "none", "output": "imputation", "region": "image"}
+    rows.append(complete | {"metric": "accuracy", "value": 0.99})
+    return [{column: row[column] for column in SCORE_COLUMNS} for row in rows]
 
 
 def degradation(recipe, method):
@@ -78,14 +82,15 @@ def degradation(recipe, method):
 
 def rubin_rows():
     """Zeros miss by 20 %, means by 3 %, several imputations by nothing; intervals are ± 2 %."""
-    off = dict(zip(SOURCES, (1, 0.8, 1.03, 1), strict=True))
     columns = ("digit", "source", "estimate", "low", "high", "fmi")
     return [
-        dict(zip(columns, (digit, source, *ends, 0.1 if source == "multiple" else ""), strict=True))
+        dict(zip(columns, (
+            digit, source, ink * off, ink * (off - 0.02), ink * (off + 0.02),
+            0.1 if source == "multiple" else "",
+        ), strict=True))
         for digit, ink in enumerate(np.linspace(0.1, 0.2, 10).tolist())
-        for source in SOURCES
-        for ends in [(ink * off[source], ink * (off[source] - 0.02), ink * (off[source] + 0.02))]
-    ]
+        for source, off in zip(SOURCES, (1, 0.8, 1.03, 1), strict=True)
+    ]  # fmt: skip
 
 
 def sheet(seed, cases=4):
@@ -98,26 +103,24 @@ def sheet(seed, cases=4):
     return np.stack([image, missing, *filled], axis=1)
 
 
-def write(reports, *, scores=None, without=(), drawn=("slides", "mlp", "conv")):
+def write(reports, *, scores=None, without=(), drawn=("slides", "mlp", "conv"), among=ERRORS):
     """Write every file below `reports`, but those named in `without`."""
     folder = reports / "imputation"
     tables = {
-        "scores": score_rows() if scores is None else scores,
-        "timings": by_run(["seconds"], lambda *key: [(SECONDS[key],)]),
-        "degradation": by_run(["mechanism", "setting", "value"], degradation),
+        "scores": score_rows(among=among) if scores is None else scores,
+        "timings": by_run(["seconds"], lambda *key: [(SECONDS[key],)], among),
+        "degradation": by_run(["mechanism", "setting", "value"], degradation, among),
         "rubin": rubin_rows(),
     }
     for table, rows in tables.items():
         if table not in without:
-            values = [[*row.values()] for row in rows]
-            save_table(folder / f"{table}.csv", [*rows[0]], values)
+            save_table(folder / f"{table}.csv", [*rows[0]], [[*row.values()] for row in rows])
     if "timings" not in without:
         environment = {"device": "cpu", "torch": "2.13.0"}
         timing = {"dataset": "mnist", "environment": environment, "images": 1000, "threads": 2}
         save_json(folder / "timings.json", timing)
-    for recipe in () if "draws" in without else drawn:
-        for model in MODELS:
-            save_tiles(folder / "draws" / f"{recipe}-{model}-0.png", sheet(0))
+    for recipe, model in product(() if "draws" in without else drawn, MODELS):
+        save_tiles(folder / "draws" / f"{recipe}-{model}-0.png", sheet(0))
 
 
 def loaded(reports, **options):
