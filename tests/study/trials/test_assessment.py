@@ -12,39 +12,30 @@ SOURCE = Source("conv", "t", 3, "draws")
 
 def as_dict(rows):
     rows = list(rows)
-    assert all(row[:5] == ("conv", "t", 3, "random", "draws") for row in rows)
-    return {row[5:-1]: row[-1] for row in rows}
+    assert all(row[:6] == ("conv", "t", 3, "random", "draws", "imputation") for row in rows)
+    return {"/".join(row[6:-1]): row[-1] for row in rows}
 
 
-@pytest.fixture
-def case():
+def test_errors_by_hand_and_the_digit_of_the_imputation():
     rng = np.random.default_rng(0)
-    images = rng.random((12, 8, 8)).astype(np.float32)
-    return images, rng.random((12, 8, 8)) < 0.4, rng.random((12, 8, 8)).astype(np.float16)
-
-
-def test_errors_by_hand_and_the_digit_of_the_imputation(case):
-    images, missing, prediction = case
+    images, missing = rng.random((12, 8, 8)).astype(np.float32), rng.random((12, 8, 8)) < 0.4
+    prediction = rng.random((12, 8, 8)).astype(np.float16)
     seen = []
 
     def recognised(filled):
         seen.append(filled)
         return 0.75
 
-    rows = as_dict(accuracy_rows(
-        SOURCE, "random", prediction, images, missing, recognised=recognised
-    ))  # fmt: skip
+    rows = accuracy_rows(SOURCE, "random", prediction, images, missing, recognised=recognised)
+    found = as_dict(rows)
     filled = np.where(missing, prediction.astype(np.float32), images)
     np.testing.assert_array_equal(seen, [filled])
     error = np.square(filled.astype(float) - images)
-    assert rows["imputation", "image", "mse"] == pytest.approx(error.mean())
     per_image = error.sum((1, 2)) / missing.sum((1, 2))
-    assert rows["imputation", "missing", "mse"] == pytest.approx(per_image.mean())
-    assert rows["imputation", "image", "accuracy"] == 0.75
-    assert {key[1:] for key in rows} == {
-        ("image", "mse"), ("missing", "mse"), ("image", "ssim"), ("image", "ssim_global"),
-        ("image", "accuracy"),
-    }  # fmt: skip
+    assert found.pop("image/mse") == pytest.approx(error.mean())
+    assert found.pop("missing/mse") == pytest.approx(per_image.mean())
+    assert found.pop("image/accuracy") == 0.75
+    assert set(found) == {"image/ssim", "image/ssim_global"}
 
 
 def test_honest_draws_cover_what_they_promise():
@@ -55,47 +46,34 @@ def test_honest_draws_cover_what_they_promise():
     missing = rng.random((60, 8, 8)) < 0.5
     scores = score_draws(draws, truth, missing, CURVE)
     found = {f"uncertainty/{key}": value for key, value in scores.items()}
+    # A method without chains or weights has no flags.
+    assert "image/flagged" not in as_dict(uncertainty_rows(SOURCE, "random", found))
     found["diagnostics/rhat"] = np.array([1.0, 1.2, np.nan, 1.01])
     found["diagnostics/ess"] = np.array([10.0, 20.0, np.nan, 30.0])
     rows = as_dict(uncertainty_rows(SOURCE, "random", found))
+    assert rows["image/flagged"] == 0.25
+    assert rows["image/ess"] == pytest.approx(20)
+    assert rows["missing/crps"] == pytest.approx(scores["crps"].sum() / missing.sum())
     for level in CURVE:
         low, high = stats.binom.interval(0.9999, missing.sum(), level) / missing.sum()
-        assert low <= rows["imputation", "missing", f"coverage_{level:g}"] <= high
+        assert low <= rows[f"missing/coverage_{level:g}"] <= high
         # With the ends included it is more: half of the truth ties with an end at 0.
-        assert rows["imputation", "missing", f"covered_{level:g}"] > level
-    assert rows["imputation", "image", "flagged"] == 0.25
-    assert rows["imputation", "image", "ess"] == pytest.approx(20)
-    assert rows["imputation", "missing", "crps"] == pytest.approx(
-        scores["crps"].sum() / missing.sum()
-    )
-
-
-def test_a_method_without_chains_or_weights_has_no_flags():
-    rng = np.random.default_rng(0)
-    draws = rng.integers(256, size=(39, 5, 4, 4)).astype(np.uint8)
-    missing = np.ones((5, 4, 4), bool)
-    scores = score_draws(draws, draws[0], missing, CURVE)
-    rows = as_dict(
-        uncertainty_rows(SOURCE, "random", {f"uncertainty/{k}": v for k, v in scores.items()})
-    )
-    assert ("imputation", "image", "flagged") not in rows
+        assert rows[f"missing/covered_{level:g}"] > level
 
 
 def test_ink_from_multiple_imputations_is_pooled_and_single_ones_are_not():
     rng = np.random.default_rng(0)
     images = rng.integers(256, size=(40, 8, 8)).astype(np.uint8)
-    labels = np.repeat([3, 8], 20)
     missing = np.zeros((40, 8, 8), bool)
     missing[:, :4] = True
-    mean = np.full((40, 8, 8), 0.5)
     ink = rng.normal(0.5, 0.05, size=(10, 40))
-    rows = {row[:2]: row[2:] for row in ink_rows(images, missing, mean, ink, labels)}
+    found = ink_rows(images, missing, np.full((40, 8, 8), 0.5), ink, np.repeat([3, 8], 20))
+    rows = {row[:2]: row[2:] for row in found}
     assert set(rows) == {(d, s) for d in (3, 8) for s in ("complete", "zero", "mean", "multiple")}
     true = images[20:].mean((1, 2)) / 255
-    estimate, low, high, fmi = rows[8, "complete"]
-    expected = stats.t.interval(0.95, 19, true.mean(), true.std(ddof=1) / np.sqrt(20))
-    assert estimate == pytest.approx(true.mean())
-    assert (low, high) == pytest.approx(expected)
+    ends = stats.t.interval(0.95, 19, true.mean(), true.std(ddof=1) / np.sqrt(20))
+    *numbers, fmi = rows[8, "complete"]
+    assert numbers == pytest.approx([true.mean(), *ends])
     assert fmi == ""
     halves = images[20:, 4:].mean((1, 2)) / 255 / 2
     assert rows[8, "zero"][0] == pytest.approx(halves.mean())
@@ -104,8 +82,7 @@ def test_ink_from_multiple_imputations_is_pooled_and_single_ones_are_not():
     q, u = ink[:, 20:].mean(1), ink[:, 20:].var(1, ddof=1) / 20
     estimate, low, high, fmi = rows[8, "multiple"]
     assert estimate == pytest.approx(q.mean(), rel=1e-6)
-    total = u.mean() + 1.1 * q.var(ddof=1)
-    assert high - low > 2 * 1.96 * np.sqrt(total)
+    assert high - low > 2 * 1.96 * np.sqrt(u.mean() + 1.1 * q.var(ddof=1))
     assert 0 < fmi < 1
 
 

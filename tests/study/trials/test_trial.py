@@ -58,20 +58,14 @@ def known() -> Known:
     return Known(images, rng.random((30, 8, 8)) < 0.4)
 
 
-def test_grey_levels_of_draws_are_learned_at_codes_that_explain_the_image(known):
-    # The code is right there, whatever `infer` says: the table knows the grey.
-    levels = learn_grey_levels(Levels(off=0.2), known, has_draws=True)
+# Of draws, the code is right whatever `infer` says: the table knows the grey. Of a single code all
+# of its error is in the table: what it expects is 0.2 too bright, and draws mend it.
+@pytest.mark.parametrize(("n_draws", "expected_off"), [(39, 0.0), (1, 0.2)])
+def test_grey_levels_are_learned_where_the_image_is_explained(known, n_draws, expected_off):
+    levels = learn_grey_levels(Levels(off=0.2, n_draws=n_draws), known, has_draws=n_draws > 1)
     grey = torch.tensor(known.images[:, 0, 0])
-    drawn = levels.sample(grey[None].expand(500, -1) / 255, gen())
+    drawn = levels.sample(grey[None].expand(500, -1) / 255 + expected_off, gen())
     assert (drawn.double().mean(0) - grey).abs().max() < 4  # within a bin
-
-
-def test_grey_levels_of_a_single_code_are_learned_at_what_it_infers(known):
-    # All of its error is in the table: what it expects is 0.2 too bright, and draws mend it.
-    levels = learn_grey_levels(Levels(off=0.2, n_draws=1), known, has_draws=False)
-    grey = torch.tensor(known.images[:, 0, 0])
-    drawn = levels.sample(grey[None].expand(500, -1) / 255 + 0.2, gen())
-    assert (drawn.double().mean(0) - grey).abs().max() < 4
 
 
 def test_draws_keep_what_is_observed_and_draw_the_rest(known):
@@ -87,21 +81,14 @@ def test_draws_keep_what_is_observed_and_draw_the_rest(known):
     assert not np.array_equal(draws[0], draws[1])
 
 
-def test_one_code_gives_as_many_draws_as_are_asked_for(known):
-    imputer = Levels(n_draws=1)
+@pytest.mark.parametrize("n_draws", [39, 1])  # one code gives as many draws as are asked for
+def test_ink_and_scores_by_hand(known, n_draws):
+    imputer = Levels(n_draws=n_draws)
     codes = imputer.infer(*known.tensors()).codes
-    levels = learn_grey_levels(imputer, known, has_draws=False)
+    levels = learn_grey_levels(imputer, known, has_draws=n_draws > 1)
+    scores, ink = score_uncertainty(imputer, codes, known, levels, n_draws=39, generator=gen())
     draws = draw_pixels(imputer, codes, known, levels, n_draws=39, generator=gen())
     assert draws.shape == (39, 30, 8, 8)
-
-
-def test_ink_and_scores_by_hand(known):
-    imputer = Levels()
-    codes = imputer.infer(*known.tensors()).codes
-    levels = learn_grey_levels(imputer, known, has_draws=True)
-    scores, ink = score_uncertainty(imputer, codes, known, levels, n_draws=39, generator=gen())
-    assert ink.shape == (39, 30)
-    draws = draw_pixels(imputer, codes, known, levels, n_draws=39, generator=gen())
     np.testing.assert_allclose(ink, draws.reshape(39, 30, -1).mean(-1) / 255, rtol=1e-6)
     np.testing.assert_array_equal(scores["pixels"], known.missing.sum((1, 2)))
     assert (scores["covered_90"] <= scores["pixels"]).all()
@@ -118,10 +105,8 @@ def test_hard_cases_hide_the_most_ink_of_each_digit():
 
 
 def test_sheet_shows_image_missing_imputation_and_draws(known):
-    imputer = Levels()
-    inferred = imputer.infer(*known.tensors())
-    rows = np.array([2, 9])
-    sheet = draws_sheet(imputer, inferred, known, rows, n_shown=4)
+    imputer, rows = Levels(), np.array([2, 9])
+    sheet = draws_sheet(imputer, imputer.infer(*known.tensors()), known, rows, n_shown=4)
     assert sheet.shape == (2, 7, 8, 8)
     np.testing.assert_array_equal(sheet[:, 0], known.images[rows])
     np.testing.assert_array_equal(sheet[:, 1] > 0, known.missing[rows])
@@ -136,9 +121,8 @@ def test_trials_have_test_images_as_masked_and_validation_images_alike(tmp_path)
     save_arrays(tmp_path / "split.npz", split)
     missing = {name: rng.random((50, 8, 8)) < 0.5 for name in ("random", "square")}
     save_arrays(tmp_path / "missing.npz", missing)
-    trials = load_trials(
-        tmp_path / "split.npz", tmp_path / "missing.npz", SETTINGS, n_valid=40, seed=5
-    )
+    paths = (tmp_path / "split.npz", tmp_path / "missing.npz")
+    trials = load_trials(*paths, SETTINGS, n_valid=40, seed=5)
     assert list(trials) == ["random", "square"]
     for name, trial in trials.items():
         np.testing.assert_array_equal(trial.test.images, split["test_images"])
@@ -156,11 +140,9 @@ def imputer(request, tmp_path):
     else:
         vae = ConditionalVAE("t", df=5.0, shape=(8, 8), widths=[20, 9], **shape)
         method = "draws"
-    save(tmp_path / "model.safetensors", vae)
-    imputer = load_imputer(
-        tmp_path / "model.safetensors",
-        method=method, n_draws=39, generator=gen(), settings={},
-    )  # fmt: skip
+    path = tmp_path / "model.safetensors"
+    save(path, vae)
+    imputer = load_imputer(path, method=method, n_draws=39, generator=gen(), settings={})
     assert type(imputer.model) is type(vae)
     return imputer
 
