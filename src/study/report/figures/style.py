@@ -55,6 +55,11 @@ def to_png(figure: Figure) -> bytes:
     return buffer.getvalue()
 
 
+def look(model: str) -> dict[str, Any]:
+    """Return the colour, dashes and marker of a model."""
+    return {"color": COLOURS[model], "ls": LINES[model], "marker": MARKERS[model]}
+
+
 def df_label(df: float) -> str:
     """Name the degrees of freedom of a t prior."""
     return "df = ∞" if np.isinf(df) else f"df = {df:g}"

@@ -1,6 +1,6 @@
 """Figures of the sweep: frames of runs in, matplotlib figures out."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from math import ceil
 from typing import Any
 
@@ -9,9 +9,10 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
+from numpy.typing import ArrayLike
 
 from study.report.experiments import Sweep, beside, by_number, prior_quantile
-from study.report.figures.style import COLOURS, GREY, LINES, MARKERS, NAMES, df_label, style
+from study.report.figures.style import COLOURS, GREY, MARKERS, NAMES, df_label, look, style
 from study.slides import SLIDES, Cell
 from vaefill.metrics.statistics import mean_interval
 
@@ -39,26 +40,14 @@ CELL_STYLES: dict[tuple[str, str], Any] = {
 
 
 def draw(sweep: Sweep, *, slides: bool) -> dict[str, Figure]:
-    """Draw every figure for which there are results.
+    """Draw every figure for which there are results, by name.
 
-    Parameters
-    ----------
-    sweep : Sweep
-        All results.
-    slides : bool
-        Whether the slides' claims may stand beside them: the same dataset.
-
-    Returns
-    -------
-    dict of str to Figure
-        By name.
+    With `slides` their claims stand beside them: only where the dataset is the same.
     """
     gauss, t, weighted = sweep.of("gauss"), sweep.of("t"), sweep.of("gauss", "kl_weight")
     figures = {}
     if len(t):
-        figures["curve"] = curve(t, gauss)
-        figures["coordinates"] = coordinates(t, gauss)
-        figures["tails"] = tails(t, gauss)
+        figures |= {each.__name__: each(t, gauss) for each in (curve, coordinates, tails)}
     if len(beside(t, gauss)):
         figures["differences"] = differences(t, gauss)
     if beside(weighted, gauss)["kl_weight"].nunique() > 1:
@@ -80,7 +69,7 @@ def curve(t: pd.DataFrame, gauss: pd.DataFrame) -> Figure:
     several = t["seed"].nunique() > 1
     ax = figure.axes[0]
     note = ": mean, 95 % interval, dots are seeds" * several
-    handles = ax.plot([], [], **_look("t"), ms=5, label=NAMES["t"] + note)
+    handles = ax.plot([], [], **look("t"), ms=5, label=NAMES["t"] + note)
     if len(gauss):
         note = ": mean, band is its 95 % interval" * several
         handles += ax.plot([], [], color=COLOURS["gauss"], lw=1.2, label=NAMES["gauss"] + note)
@@ -110,13 +99,13 @@ def weights(weighted: pd.DataFrame, gauss: pd.DataFrame, *, slides: bool) -> Fig
     pairs = beside(weighted, gauss)
     means = pairs.groupby(["metric", "kl_weight"])[["value", "reference"]].mean()
     changes = 100 * (means["value"] / means["reference"] - 1)
-    for place, ((mechanism, output), look) in enumerate(CELL_STYLES.items()):
+    for place, ((mechanism, output), own) in enumerate(CELL_STYLES.items()):
         change = changes[f"mse/{mechanism}/{output}"]
-        left.plot(change.index, change, **look, ms=6, label=f"{mechanism}, {output}")
+        left.plot(change.index, change, **own, ms=6, label=f"{mechanism}, {output}")
         if slides:
             claims = SLIDES[Cell(mechanism, output, "mse")]
             claim = 100 * (claims["t"] / claims["gauss"] - 1)
-            hollow: Any = look | {"mfc": "white", "mew": 1.4, "ms": 8, "clip_on": False}
+            hollow: Any = own | {"mfc": "white", "mew": 1.4, "ms": 8, "clip_on": False}
             # Side by side: two of the claims are nearly the same.
             x = 1.03 + 0.045 * place
             left.plot(x, claim, **hollow, transform=left.get_yaxis_transform())
@@ -128,8 +117,8 @@ def weights(weighted: pd.DataFrame, gauss: pd.DataFrame, *, slides: bool) -> Fig
     betas = sorted(pairs["kl_weight"].unique())
     shown = weighted[weighted["kl_weight"].isin(betas)]
     for ax, metric in _panels(others, {name: PANELS[name] for name in ("elbo", "active")}):
-        groups = _values(shown, metric).groupby("kl_weight")["value"]
-        _means(ax, groups, betas, "gauss", shift=0.025)
+        by_weight = _values(shown, metric).groupby("kl_weight")["value"]
+        _means(ax, by_weight, betas, "gauss", shift=0.025)
     for ax in figure.axes:
         ax.set_xticks(betas, [f"{beta:g}" for beta in betas])
         ax.set_xlabel("KL weight β")
@@ -147,7 +136,7 @@ def coordinates(t: pd.DataFrame, gauss: pd.DataFrame) -> Figure:
                 # Coordinates x seeds, the largest first within each seed.
                 kl = -np.sort(-by_number(shown, "kl").to_numpy(), axis=0)
                 rank = np.arange(1, len(kl) + 1)
-                ax.plot(rank, kl.mean(axis=1), **_look(model), ms=4, label=NAMES[model])
+                ax.plot(rank, kl.mean(axis=1), **look(model), ms=4, label=NAMES[model])
         ax.set(title=df_label(df), xlabel="coordinate, by its KL")
         ax.xaxis.set_major_locator(MaxNLocator(6, integer=True))
     top = max(ax.get_ylim()[1] for ax in axes)
@@ -181,9 +170,7 @@ def tails(t: pd.DataFrame, gauss: pd.DataFrame) -> Figure:
     return figure
 
 
-def _panels(
-    axes: Iterable[Axes], panels: Mapping[str, tuple[str, str]]
-) -> Iterator[tuple[Axes, str]]:
+def _panels(axes: Iterable[Axes], panels: Mapping[str, Any]) -> Iterator[tuple[Axes, str]]:
     """Label one panel per metric."""
     for ax, (metric, (title, label)) in zip(axes, panels.items(), strict=True):
         whole: Any = {"integer": True, "min_n_ticks": 1} if metric == "active" else {}
@@ -207,41 +194,27 @@ def _small_multiples(number: int, *, height: float) -> tuple[Figure, list[Axes]]
     return figure, axes[:number]
 
 
-def _look(model: str) -> dict[str, Any]:
-    return {"color": COLOURS[model], "ls": LINES[model], "marker": MARKERS[model]}
-
-
 def _against_df(ax: Axes, runs: pd.DataFrame) -> None:
     """Draw means by df: steps of equal ratio are equally long, and infinity stands at the end."""
     groups = runs.groupby("df")["value"]
-    dfs = [float(df) for df in groups.groups]
-    finite = [np.log2(df) for df in dfs if np.isfinite(df)]
-    last = max(finite, default=0.0) + 1.3
-    places = [*finite, *[last] * (len(dfs) - len(finite))]
+    dfs = np.array([*groups.groups], float)
+    last = np.log2(dfs[np.isfinite(dfs)].max(initial=1)) + 1.3
+    places = np.minimum(np.log2(dfs), last)
     ax.set_xticks(places, [df_label(df).removeprefix("df = ") for df in dfs])
-    ax.set_xlim(min(places) - 0.4, max(places) + 0.4)
-    if finite and len(finite) < len(places):
+    ax.set_xlim(places[0] - 0.4, places[-1] + 0.4)
+    if places[0] < last == places[-1]:
         ax.axvline(last - 0.65, color=GREY, lw=0.8, ls=":")
     ax.set_xlabel("df of the t prior (log scale)")
     ax.grid(visible=False, axis="x")
     _means(ax, groups, places, "t", shift=0.18)
 
 
-def _means(
-    ax: Axes,
-    groups: Iterable[tuple[Any, pd.Series]],
-    places: Sequence[float],
-    model: str,
-    *,
-    shift: float,
-) -> None:
+def _means(ax: Axes, groups: Any, places: ArrayLike, model: str, *, shift: float) -> None:
     """Draw means, joined by a line, with their intervals and, `shift` beside them, their seeds."""
-    values = [group.to_numpy() for _, group in groups]
-    ax.plot(places, [seeds.mean() for seeds in values], **_look(model), ms=5, lw=1.2)
-    dots: Any = {"color": COLOURS[model], "marker": MARKERS[model], "ls": ""}
-    for place, seeds in zip(places, values, strict=True):
-        x = np.full(len(seeds), place + shift)
-        ax.plot(x, seeds, **dots, ms=2.8, alpha=0.55, mew=0)
+    ax.plot(places, groups.mean(), **look(model), ms=5, lw=1.2)
+    dots = look(model) | {"ls": "", "ms": 2.8, "alpha": 0.55, "mew": 0}
+    for place, (_, seeds) in zip(np.asarray(places), groups, strict=True):
+        ax.plot(np.full(len(seeds), place + shift), seeds, **dots)
         _, *ends = mean_interval(seeds)
         if not np.isnan(ends).any():
             ax.plot([place, place], ends, color=COLOURS[model], lw=2, alpha=0.6)
