@@ -139,6 +139,13 @@ def beside(runs: pd.DataFrame, baseline: pd.DataFrame) -> pd.DataFrame:
     return runs.merge(reference, on=["seed", "metric"])
 
 
+def relative_changes(runs: pd.DataFrame, baseline: pd.DataFrame) -> pd.Series:
+    """Return how much the mean of each metric changes with the KL weight, as a share."""
+    pairs = beside(runs, baseline)
+    means = pairs.groupby(["metric", "kl_weight"])[["value", "reference"]].mean()
+    return means["value"] / means["reference"] - 1
+
+
 def by_number(runs: pd.DataFrame, prefix: str) -> pd.DataFrame:
     """Arrange what one experiment has under ``prefix/number``: by rising number and by seed."""
     rows = runs[runs["metric"].str.startswith(f"{prefix}/")]

@@ -67,6 +67,7 @@ _TABLES = {
         "estimate": _NUMBER, "low": _NUMBER, "high": _NUMBER, "fmi": _PERHAPS,
     },
 }  # fmt: skip
+_TIMING = ("dataset", "environment", "images", "threads")
 _REMEDIES = {"timings": "delete it, and `make time` makes it anew"}
 _NUMBERS = ("value", "seconds", "estimate", "low", "high", "fmi")
 
@@ -115,8 +116,8 @@ def load(reports: str | Path, *, dataset: str | None = None) -> Imputers:
     Parameters
     ----------
     reports : path-like
-        The directory that holds ``imputation/scores.csv``, and beside it, where they were made,
-        ``timings.csv``, ``timings.json``, ``degradation.csv``, ``rubin.csv`` and ``draws/``.
+        The directory that holds ``imputation/scores.csv``; where they were made, there are
+        ``timings.csv``, ``timings.json``, ``degradation.csv``, ``rubin.csv`` and ``draws/`` too.
     dataset : str, optional
         Of the scores: times that were measured on another one are left out.
 
@@ -203,30 +204,33 @@ def _order(rows: pd.DataFrame) -> list[str]:
 
 
 def _timing(path: Path) -> Mapping[str, Any]:
-    timing = load_json(path) if path.exists() else {}
-    needed = {"dataset", "environment", "images", "threads"}
-    if path.exists() and not (isinstance(timing, dict) and needed <= set(timing)):
+    if not path.exists():
+        return {}
+    timing = load_json(path)
+    if not isinstance(timing, dict) or not {*_TIMING} <= set(timing):
         raise InputError(
-            f"{path}: must hold an object with {', '.join(sorted(needed))}; `make time` makes it"
+            f"{path}: must hold an object with {', '.join(_TIMING)}; `make time` makes it"
         )
     return timing
 
 
 def _draws(folder: Path) -> dict[tuple[str, str], NDArray[np.uint8]]:
     """Read one sheet per recipe and model: of the first seed."""
-    sheets: dict[tuple[str, str], dict[int, Path]] = {}
+    found = []
     for path in folder.glob("*.png"):
         recipe, model, seed = [*path.stem.rsplit("-", 2), "", ""][:3]
         if model not in MODELS or not seed.isdecimal():
             raise InputError(f"{path}: its name must be RECIPE-MODEL-SEED.png; rename or delete it")
-        sheets.setdefault((recipe, model), {})[int(seed)] = path
-    draws = {}
-    for key in sorted(sheets, key=lambda key: (*(key[0] == name for name in TRAINED[::-1]), *key)):
-        path = sheets[key][min(sheets[key])]
-        draws[key] = load_tiles(path)
-        if (columns := draws[key].shape[1]) < 4:
+        place = TRAINED.index(recipe) if recipe in TRAINED else -1
+        found.append((place, recipe, model, int(seed), path))
+    draws: dict[tuple[str, str], NDArray[np.uint8]] = {}
+    for _, recipe, model, _, path in sorted(found):
+        if (recipe, model) in draws:
+            continue
+        draws[recipe, model] = load_tiles(path)
+        if (columns := draws[recipe, model].shape[1]) < 4:
             raise InputError(
                 f"{path}: {columns} columns of tiles; it must have at least 4: image, missing, "
-                "imputation and draws; delete it, and `dvc repro` makes it"
+                f"imputation and draws; {REMEDY}"
             )
     return draws

@@ -19,7 +19,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import isotonic_regression
 
 from study.report.figures.galleries import MISSING_TINT, ink, sheet
-from study.report.figures.style import COLOURS, DPI, GREY, LINES, MARKERS, MODELS, NAMES, style
+from study.report.figures.style import COLOURS, DPI, GREY, MODELS, NAMES, look, style
 from study.report.imputers import GROUPS, MECHANISMS, SOURCES, Imputers
 from study.report.ranking import MSE
 
@@ -38,22 +38,22 @@ DRAWS_SHOWN = 4
 
 def planned(tried: Imputers) -> dict[str, Callable[[], Figure]]:
     """Return how to draw each figure for which there are results, by name."""
-    errors = MSE.of(tried.scores)
-    covered = coverages(tried.scores)
+    errors, covered = MSE.of(tried.scores), coverages(tried.scores)
     curves = tried.degradation.dropna(subset="setting")
-    sheets: dict[str, dict[str, NDArray[np.uint8]]] = {}
-    for (recipe, model), tiles in tried.draws.items():
-        sheets.setdefault(f"draws_{recipe}", {})[model] = tiles
-    timed = errors["imputer"].isin(tried.times["imputer"]).any()
-    complete = (tried.rubin["source"] == "complete").any()
-    plan: dict[str, Callable[[], Figure] | None] = {
-        "quality_time": partial(quality_time, errors, tried.times) if timed else None,
-        "calibration": None if covered.empty else partial(calibration, covered),
-        "degradation": None if curves.empty else partial(degradation, curves),
-        **{name: partial(draws, of_models) for name, of_models in sheets.items()},
-        "rubin": partial(rubin, tried.rubin) if complete else None,
-    }
-    return {name: drawn for name, drawn in plan.items() if drawn}
+    plan: dict[str, Callable[[], Figure]] = {}
+    if errors["imputer"].isin(tried.times["imputer"]).any():
+        plan["quality_time"] = partial(quality_time, errors, tried.times)
+    if len(covered):
+        plan["calibration"] = partial(calibration, covered)
+    if len(curves):
+        plan["degradation"] = partial(degradation, curves)
+    for recipe in dict.fromkeys(recipe for recipe, _ in tried.draws):
+        plan[f"draws_{recipe}"] = partial(
+            draws, {m: tried.draws[recipe, m] for m in MODELS if (recipe, m) in tried.draws}
+        )
+    if (tried.rubin["source"] == "complete").any():
+        plan["rubin"] = partial(rubin, tried.rubin)
+    return plan
 
 
 @style()
@@ -74,7 +74,7 @@ def quality_time(errors: pd.DataFrame, times: pd.DataFrame) -> Figure:
     for ax, panel in zip(axes, panels, strict=True):
         for (imputer, model), value in panel.groupby(["imputer", "model"])["value"].mean().items():
             y = order.index(imputer) + {"gauss": -0.14, "t": 0.14}.get(model, 0)
-            ax.plot(value, y, ls="none", **_look(groups[imputer], model))
+            ax.plot(value, y, **_look(groups[imputer], model) | {"ls": ""})
         ax.tick_params(axis="y", length=0)
     axes[0].set(title="time", xlabel="s for 10,000 images (log)")
     _log(axes[0], "x")
@@ -103,8 +103,7 @@ def degradation(curves: pd.DataFrame) -> Figure:
         for (imputer, group, model), curve in shown.groupby(["imputer", "group", "model"]):
             x = curve["setting"].to_numpy() * (100 if mechanism == "random" else 1)
             y = curve["value"].to_numpy()
-            look = _look(group, model) | {"ms": 4.5, "mew": 1}
-            ax.plot(x, y, ls=LINES.get(model, "-"), lw=1.1, **look)
+            ax.plot(x, y, **_look(group, model) | {"ms": 4.5, "mew": 1, "lw": 1.1})
             ends[ax].setdefault(_plain(imputer), []).append((x[-1], y[-1]))
         ax.set(title=TITLES[mechanism], xlabel=SETTINGS[mechanism])
         _log(ax, "y", subs=(1.0, 2.0, 3.0, 5.0, 7.0))
@@ -149,11 +148,11 @@ def calibration(found: pd.DataFrame) -> Figure:
         for ax, imputer in zip(block.flat, imputers, strict=False):
             ax.axline((0, 0), slope=1, color=GREY, lw=0.8)
             own = found[(found["imputer"] == imputer) & (found["mechanism"] == mechanism)]
-            for look, curve in own.groupby(["model", "region"]):
-                ax.plot(curve["level"], curve["value"], **_coverage_look(*look), clip_on=False)
+            for names, curve in own.groupby(["model", "region"]):
+                ax.plot(curve["level"], curve["value"], **_coverage_look(*names), clip_on=False)
             ax.set_title(_plain(imputer), fontsize=9.5)
-            ax.set(xlim=(0, 100), ylim=(0, 100), aspect="equal")
-            ax.set(xticks=[0, 50, 100], yticks=[0, 50, 100])
+            ticks = {"xticks": [0, 50, 100], "yticks": [0, 50, 100]}
+            ax.set(xlim=(0, 100), ylim=(0, 100), aspect="equal", **ticks)
         for ax in block.flat[len(imputers) - columns : len(imputers)]:
             ax.tick_params(labelbottom=True)
             ax.set_xlabel("nominal (%)")
@@ -180,21 +179,19 @@ def draws(sheets: dict[str, NDArray[np.uint8]]) -> Figure:
     """Show hard cases: image, what was missing, then imputation and draws of each model."""
     rows: list[tuple[str, str, NDArray[np.float64]]] = []
     breaks: list[int] = []
-    before: tuple[NDArray[np.uint8], ...] = ()
+    before = None
     for model, tiles in sheets.items():
         image, missing, *imputed = tiles.swapaxes(0, 1)[: 3 + DRAWS_SHOWN]
         # Models that fill in the same pixels of the same images share the two rows.
-        if not before or not all(map(np.array_equal, before, (image, missing))):
-            before = (image, missing)
+        if before is None or not np.array_equal(before, tiles[:, :2]):
+            before = tiles[:, :2]
             tinted = np.where(missing[..., None] > 0, MISSING_TINT, ink(image))
             breaks.append(len(rows))
             rows += [("original", "black", ink(image)), ("masked", "black", tinted)]
         breaks.append(len(rows))
-        labels = [f"{NAMES[model]}\nimputation", *(f"draw {n}" for n in range(1, len(imputed)))]
-        rows += [
-            (label, COLOURS[model], ink(tiles))
-            for label, tiles in zip(labels, imputed, strict=True)
-        ]
+        labels = [f"{NAMES[model]}\nimputation", *(f"draw {n + 1}" for n in range(DRAWS_SHOWN))]
+        pairs = zip(labels, imputed, strict=False)  # a sheet may have fewer
+        rows += [(label, COLOURS[model], ink(tiles)) for label, tiles in pairs]
     return sheet(rows, breaks=breaks[1:])
 
 
@@ -214,11 +211,11 @@ def rubin(estimates: pd.DataFrame) -> Figure:
             [place - 0.42, place + 0.42], low, high, color=GREY, alpha=0.25, lw=0
         )
     band.set_label("complete images, 95 % interval")
-    for shift, (source, look) in zip((-0.24, 0, 0.24), SOURCE_STYLES.items(), strict=True):
+    for shift, (source, own) in zip((-0.24, 0, 0.24), SOURCE_STYLES.items(), strict=True):
         if source in of:
             x = of[source]["place"] + shift
-            ax.vlines(x, of[source]["low"], of[source]["high"], look["color"], lw=2.2, alpha=0.6)
-            ax.plot(x, of[source]["estimate"], ls="none", **look, ms=5, label=SOURCES[source])
+            ax.vlines(x, of[source]["low"], of[source]["high"], own["color"], lw=2.2, alpha=0.6)
+            ax.plot(x, of[source]["estimate"], ls="", **own, ms=5, label=SOURCES[source])
     ax.axhline(0, color="black", lw=0.8)
     ax.set_xticks(range(len(complete)), complete.index)
     ax.set(xlim=(-0.6, len(complete) - 0.4), xlabel="digit")
@@ -230,16 +227,14 @@ def rubin(estimates: pd.DataFrame) -> Figure:
 
 def _look(group: str, model: str) -> dict[str, Any]:
     if group == "baseline":
-        return {"color": GREY, "marker": "D", "ms": 5.5, "mew": 1.3}
-    face = COLOURS[model] if group == "trained" else "white"
-    return {"color": COLOURS[model], "marker": MARKERS[model], "mfc": face, "ms": 6.5, "mew": 1.3}
+        return {"color": GREY, "ls": "-", "marker": "D", "ms": 5.5, "mew": 1.3}
+    fill = {} if group == "trained" else {"mfc": "white"}
+    return look(model) | fill | {"ms": 6.5, "mew": 1.3}
 
 
 def _coverage_look(model: str, region: str) -> dict[str, Any]:
-    look: dict[str, Any] = {"color": COLOURS[model], "ls": LINES[model], "marker": MARKERS[model]}
-    if region == "grey":
-        return look | {"mfc": "white", "lw": 0.8, "ms": 4, "mew": 0.9}
-    return look | {"lw": 1.4, "ms": 3.5}
+    grey = {"mfc": "white", "lw": 0.8, "ms": 4, "mew": 0.9}
+    return look(model) | (grey if region == "grey" else {"lw": 1.4, "ms": 3.5})
 
 
 def _plain(imputer: str) -> str:
@@ -278,7 +273,7 @@ def _legend(figure: Figure, groups: pd.Series, line: str = "") -> None:
     for group in [group for group in GROUPS if group in set(groups)]:
         for model in ("",) if group == "baseline" else MODELS:
             name = GROUPS[group] + (f", {NAMES[model]}" if model else "")
-            ax.plot([], [], ls="none", **_look(group, model), label=name)
+            ax.plot([], [], **_look(group, model) | {"ls": "", "label": name})
     if line:
         ax.plot([], [], color="black", lw=1, ls=":", label=line)
     figure.legend(loc="outside upper center", ncols=3, fontsize=9)

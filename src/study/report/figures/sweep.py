@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import ArrayLike
 
-from study.report.experiments import Sweep, beside, by_number, prior_quantile
+from study.report.experiments import Sweep, beside, by_number, prior_quantile, relative_changes
 from study.report.figures.style import COLOURS, GREY, MARKERS, NAMES, df_label, look, style
 from study.slides import SLIDES, Cell
 from vaefill.metrics.statistics import mean_interval
@@ -45,7 +45,7 @@ def draw(sweep: Sweep, *, slides: bool) -> dict[str, Figure]:
     With `slides` their claims stand beside them: only where the dataset is the same.
     """
     gauss, t, weighted = sweep.of("gauss"), sweep.of("t"), sweep.of("gauss", "kl_weight")
-    figures = {}
+    figures: dict[str, Figure] = {}
     if len(t):
         figures |= {each.__name__: each(t, gauss) for each in (curve, coordinates, tails)}
     if len(beside(t, gauss)):
@@ -96,9 +96,8 @@ def weights(weighted: pd.DataFrame, gauss: pd.DataFrame, *, slides: bool) -> Fig
     """Plot the Gaussian model's scores against the weight of the KL in its training loss."""
     figure = Figure(figsize=(10, 3.8), layout="constrained")
     left, *others = figure.subplots(1, 3, width_ratios=(1.5, 1, 1))
-    pairs = beside(weighted, gauss)
-    means = pairs.groupby(["metric", "kl_weight"])[["value", "reference"]].mean()
-    changes = 100 * (means["value"] / means["reference"] - 1)
+    changes = 100 * relative_changes(weighted, gauss)
+    betas = list(changes["elbo"].index)
     for place, ((mechanism, output), own) in enumerate(CELL_STYLES.items()):
         change = changes[f"mse/{mechanism}/{output}"]
         left.plot(change.index, change, **own, ms=6, label=f"{mechanism}, {output}")
@@ -114,7 +113,6 @@ def weights(weighted: pd.DataFrame, gauss: pd.DataFrame, *, slides: bool) -> Fig
     left.set_ylabel(f"change of MSE from β = {usual:g} (%)\nbelow 0: better")
     left.set_title("hollow, to the right: the slides' t − VAE" if slides else "")
     figure.legend(loc="outside upper center", ncols=4, title="missing, output")
-    betas = sorted(pairs["kl_weight"].unique())
     shown = weighted[weighted["kl_weight"].isin(betas)]
     for ax, metric in _panels(others, {name: PANELS[name] for name in ("elbo", "active")}):
         by_weight = _values(shown, metric).groupby("kl_weight")["value"]

@@ -66,6 +66,7 @@ OTHERS = {
     "half-right": "right half", "scanlines": "random rows", "squares": "several squares",
     "mar": "MAR", "mnar": "MNAR",
 }  # fmt: skip
+MISSING = formats.MECHANISMS
 
 
 def imputers(tried: Imputers) -> dict[str, Any]:
@@ -115,11 +116,10 @@ def page(tried: Imputers, histories: pd.DataFrame, params: Mapping[str, Any]) ->
         "targets": _targets(tried.scores) if params["dataset"] == "mnist" else pd.DataFrame(),
         "digit": _digit(tried),
         "honest": _honest(tried.scores),
-        "scores": {formats.MECHANISMS[m]: _scores_table(tried, m) for m in MECHANISMS},
+        "scores": {MISSING[m]: _scores_table(tried, m) for m in MECHANISMS},
         "draws": _draws(tried.draws),
         "degradation": {
-            formats.MECHANISMS.get(m, m): _degradation(tried.degradation, m)
-            for m in (*MECHANISMS, "others")
+            MISSING.get(m, m): _degradation(tried.degradation, m) for m in (*MECHANISMS, "others")
         },
         "rubin": _rubin(tried.rubin),
         "timing": tried.timing,
@@ -147,16 +147,15 @@ def choices(tried: Imputers) -> pd.DataFrame:
     facts = pd.DataFrame({name: pairs(scores, score) for name, score in columns.items()})
     facts = facts.astype(object).fillna(NONE).assign(error=errors)
     facts = facts.join(tried.times.groupby("imputer")["seconds"].mean(), on="imputer")
-    of = {group: scores[scores["group"] == group] for group in GROUPS}
-    held = honesty(scores)["missing"]
+    group, method, held = scores["group"], scores["method"], honesty(scores)["missing"]
     pools = {
         "best": (scores, MSE),
         "ssim": (scores, SSIM),
-        "baseline": (of["baseline"], MSE),
-        "unfitted": (scores[scores["method"].isin(UNFITTED)], MSE),
-        "inference": (of["inference"], MSE),
-        "slides": (of["inference"][of["inference"]["method"] == "single_pass"], MSE),
-        "trained": (of["trained"], MSE),
+        "baseline": (scores[group == "baseline"], MSE),
+        "unfitted": (scores[method.isin(UNFITTED)], MSE),
+        "inference": (scores[group == "inference"], MSE),
+        "slides": (scores[(group == "inference") & (method == "single_pass")], MSE),
+        "trained": (scores[group == "trained"], MSE),
         "honest": (scores[scores["imputer"].isin(held.index[held])], CRPS),
     }
     rows = [
@@ -206,17 +205,15 @@ def _short_table(chosen: pd.DataFrame) -> pd.DataFrame:
 
     chosen = chosen.assign(cell=[cell(row) for row in chosen.itertuples()])
     wide = chosen.pivot(index="want", columns="mechanism", values="cell").fillna(NONE)
-    wide = wide.reindex(index=[want for want in FIRST if want in wide.index])
-    return pd.DataFrame({"you want": wide.index.map(WANTS)} | {
-        f"{formats.MECHANISMS[mechanism]} missing": wide[mechanism].to_numpy()
-        for mechanism in wide
-    })  # fmt: skip
+    wide = wide.reindex([want for want in FIRST if want in wide.index]).rename(index=WANTS)
+    wide.columns = [f"{MISSING[mechanism]} missing" for mechanism in wide]
+    return wide.reset_index(names="you want")
 
 
 def _choices_table(chosen: pd.DataFrame) -> pd.DataFrame:
     return texts(chosen, {
         "you want": lambda row: WANTS[row.want],
-        "missing": lambda row: formats.MECHANISMS[row.mechanism],
+        "missing": lambda row: MISSING[row.mechanism],
         "imputer": lambda row: row.imputer,
         "not ahead of": lambda row: ", ".join(row.others) or NONE,
         "MSE": lambda row: row.mse,
@@ -234,7 +231,7 @@ def _latents(scores: pd.DataFrame) -> dict[str, Any]:
     change = found["diff"] / found["reference"]
     table = texts(found, {
         "imputer": lambda row: row.imputer,
-        "missing": lambda row: formats.MECHANISMS[row.mechanism],
+        "missing": lambda row: MISSING[row.mechanism],
         "Gaussian": lambda row: MSE.text(row.reference),
         "t prior": lambda row: MSE.text(row.other),
         "t − Gaussian": lambda row: formats.relative(row.diff, row.low, row.high, row.reference),
@@ -264,7 +261,7 @@ def _targets(scores: pd.DataFrame) -> pd.DataFrame:
                 target = "ahead of every baseline"
             alone = f"met by the {MODELS[met.idxmax()]} alone" if met.any() else "missed"
             rows.append({
-                "by": GROUPS[group], "missing": formats.MECHANISMS[mechanism],
+                "by": GROUPS[group], "missing": MISSING[mechanism],
                 "score": score.title, "target": target, "best": best,
                 "Gaussian / t": pairs(scores, score)[mechanism, best],
                 "verdict": "met" if met.all() else alone,
@@ -283,7 +280,7 @@ def _digit(tried: Imputers) -> pd.DataFrame:
         best, *others = leaders(tried.scores, mechanism, ACCURACY)
         regained = (means[mechanism, best] - zeros) / (complete - zeros)
         rows.append({
-            "missing": formats.MECHANISMS[mechanism],
+            "missing": MISSING[mechanism],
             "best": best,
             "not ahead of": ", ".join(others) or NONE,
             "with zeros, %": ACCURACY.text(zeros),
@@ -318,16 +315,15 @@ def _scores_table(tried: Imputers, mechanism: str) -> pd.DataFrame:
 def _degradation(rows: pd.DataFrame, mechanism: str) -> pd.DataFrame:
     """Show the MSE of missing pixels, by setting of one mechanism or by all that have none."""
     heads: dict[str, Callable[[Any], str]] = {
-        "random": lambda row: f"{100 * row.setting:g} %",
-        "square": lambda row: f"{row.setting:g} × {row.setting:g}",
-        "others": lambda row: OTHERS.get(row.mechanism, row.mechanism),
+        "random": lambda fraction: f"{100 * fraction:g} %",
+        "square": lambda side: f"{side:g} × {side:g}",
+        "others": lambda name: OTHERS.get(name, name),
     }
+    key = "mechanism" if mechanism == "others" else "setting"
     chosen = rows["setting"].isna() if mechanism == "others" else rows["mechanism"] == mechanism
     rows = rows[chosen].sort_values("setting", kind="stable")
-    rows = rows.assign(place=[heads[mechanism](row) for row in rows.itertuples()])
-    places = list(dict.fromkeys(rows["place"]))
-    wide = rows.groupby(["imputer", "model", "place"])["value"].mean().unstack()
-    return _emphasised(wide[places], [MSE._replace(title=place) for place in places])
+    wide = rows.pivot(index=["imputer", "model"], columns=key, values="value")[rows[key].unique()]
+    return _emphasised(wide, [MSE._replace(title=heads[mechanism](place)) for place in wide])
 
 
 def _emphasised(wide: pd.DataFrame, scores: list[Score]) -> pd.DataFrame:
@@ -341,31 +337,33 @@ def _emphasised(wide: pd.DataFrame, scores: list[Score]) -> pd.DataFrame:
 
 def _draws(draws: Mapping[tuple[str, str], Any]) -> dict[str, Any]:
     """Tell how far draws differ over missing pixels: their standard deviation, in grey levels."""
-    spread = {
-        (f"`{recipe}`", MODELS[model]): np.sqrt(tiles[:, 3:].var(axis=1)[tiles[:, 1] > 0].mean())
+    rows = [
+        (f"`{recipe}`", MODELS[model], np.sqrt(tiles[:, 3:].var(axis=1)[tiles[:, 1] > 0].mean()))
         for (recipe, model), tiles in draws.items()
+    ]
+    table = pd.DataFrame(rows, columns=["recipe", "latent", "grey levels"])
+    return {
+        "recipes": list(dict.fromkeys(recipe for recipe, _ in draws)),
+        "table": table.assign(**{"grey levels": table["grey levels"].map("{:.1f}".format)}),
+        "one": [f"{recipe} ({model})" for recipe, model, spread in rows if spread < ONE_LEVEL],
     }
-    rows = pd.Series(spread, index=pd.MultiIndex.from_tuples(spread, names=["recipe", "latent"]))
-    table = rows.map("{:.1f}".format).rename("grey levels").reset_index()
-    one = [f"{recipe} ({model})" for (recipe, model) in rows.index[rows < ONE_LEVEL]]
-    return {"recipes": list(dict.fromkeys(r for r, _ in draws)), "table": table, "one": one}
 
 
 def _rubin(rubin: pd.DataFrame) -> dict[str, Any]:
     """Show each digit's mean ink from every source, and how often an interval holds the truth."""
-    rows = rubin.merge(rubin.loc[rubin["source"] == "complete", ["digit", "estimate"]],
-                       on="digit", how="left", suffixes=("", "_complete"))  # fmt: skip
-    text = [f"{r.estimate:.4f} [{r.low:.4f}, {r.high:.4f}]" for r in rows.itertuples()]
-    inside = rows["estimate_complete"].between(rows["low"], rows["high"])
-    rows = rows.assign(text=text, inside=inside, source=rows["source"].map(SOURCES))
-    order = [source for source in SOURCES.values() if source in set(rows["source"])]
-    table = rows.pivot(index="digit", columns="source", values="text")[order].fillna(NONE)
-    missing = rows.groupby("digit")["fmi"].max().map(share)
-    held = rows.dropna(subset="estimate_complete").groupby("source")["inside"].agg(["sum", "size"])
-    held = held.loc[[source for source in order[1:] if source in held.index]].reset_index()
+    complete = rubin[rubin["source"] == "complete"].set_index("digit")["estimate"]
+    truth = rubin["digit"].map(complete)
+    rows = rubin.assign(
+        text=[f"{r.estimate:.4f} [{r.low:.4f}, {r.high:.4f}]" for r in rubin.itertuples()],
+        inside=truth.between(rubin["low"], rubin["high"]).where(truth.notna()),
+        source=pd.Categorical(rubin["source"].map(SOURCES), [*SOURCES.values()], ordered=True),
+    ).sort_values("source")
+    table = rows.pivot(index="digit", columns="source", values="text")[rows["source"].unique()]
+    table["missing information, %"] = rows.groupby("digit")["fmi"].max().map(share)
+    held = rows.dropna(subset="inside").groupby("source")["inside"].agg(["sum", "size"])
     return {
-        "table": table.assign(**{"missing information, %": missing}).reset_index(),
-        "counts": texts(held, {
+        "table": table.fillna(NONE).reset_index(),
+        "counts": texts(held.drop(SOURCES["complete"], errors="ignore").reset_index(), {
             "ink from": lambda row: row.source,
             "classes whose interval holds it": lambda row: f"{row[1]} of {row[2]}",
         }),

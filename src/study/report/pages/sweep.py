@@ -13,11 +13,11 @@ from study.report.experiments import (
     METRICS,
     SETTINGS,
     Sweep,
-    beside,
     by_number,
     changed,
     label,
     prior_quantile,
+    relative_changes,
 )
 from study.report.figures.style import df_label
 from study.report.formats import (
@@ -90,11 +90,8 @@ def _pairs(plan: Plan) -> Iterator[tuple[str, ...]]:
 def compared(sweep: Sweep) -> pd.DataFrame:
     """Compare every pair of experiments that some section shows, in every metric.
 
-    Returns
-    -------
-    DataFrame
-        ``section``, ``topic`` of the findings, if any, ``question``, ``place`` (with the seeds,
-        where not all count), ``metric`` and the columns of `study.report.verdicts.paired`.
+    Columns are ``section``, ``topic`` of the findings, if any, ``question``, ``place`` (with the
+    seeds, where not all count), ``metric`` and those of `study.report.verdicts.paired`.
     """
     pairs = pd.DataFrame(_pairs(sweep.plan), columns=[*_PAIR, "first", "second"])
     sides = pairs.drop_duplicates().melt(_PAIR, var_name="side", value_name="experiment")
@@ -114,21 +111,11 @@ def looks(found: pd.DataFrame) -> pd.DataFrame:
 
 
 def findings(sweep: Sweep, *, slides: bool = True) -> pd.DataFrame:
-    """Say what the sweep shows: one row per question.
+    """Say what the sweep shows: a frame of texts, one row per question; none without a run.
 
-    Parameters
-    ----------
-    sweep : Sweep
-        All results.
-    slides : bool, default=True
-        Whether the slides' claims are about the same dataset.
-
-    Returns
-    -------
-    DataFrame
-        Texts: the question, then a column per verdict, which lists what it is the verdict on,
-        with the difference and its interval where there is a direction; what cannot be told is
-        a column only where there is any. Without a run there is no row.
+    The question, then a column per verdict, which lists what it is the verdict on, with the
+    difference and its interval where there is a direction; what cannot be told is a column only
+    where there is any. `slides`: whether their claims are about the same dataset.
     """
     shown = looks(compared(sweep))
     # Of the curve each metric is a question of its own.
@@ -184,9 +171,7 @@ def equivalents(sweep: Sweep) -> pd.DataFrame:
         its weight (``at``), and the ``weight`` that does it, or nan. No row where there are no
         two weights to compare.
     """
-    pairs = beside(sweep.of("gauss", "kl_weight"), sweep.of("gauss"))
-    means = pairs.groupby(["metric", "kl_weight"])[["value", "reference"]].mean()
-    changes = (means["value"] / means["reference"] - 1).unstack()
+    changes = relative_changes(sweep.of("gauss", "kl_weight"), sweep.of("gauss")).unstack()
     usual = sweep.plan.defaults.kl_weight
     rows = []
     for metric, claims in CELLS.items() if changes.shape[1] > 1 else ():
@@ -213,17 +198,7 @@ def equivalent_weight(
 
 
 def page(sweep: Sweep, figures: Collection[str], *, slides: bool) -> dict[str, Any]:
-    """Gather what the page says.
-
-    Parameters
-    ----------
-    sweep : Sweep
-        All results.
-    figures : collection of str
-        Names of the figures that there are.
-    slides : bool
-        As for `findings`.
-    """
+    """Gather what the page says, beside these `figures`; `slides` as for `findings`."""
     found = compared(sweep)
     shown = looks(found)
     error = shown["metric"].isin(CELLS).map({True: "mse", False: "elbo"})
@@ -292,12 +267,10 @@ def _latent(runs: pd.DataFrame) -> dict[str, str]:
 
 def _missing(sweep: Sweep) -> list[dict[str, Any]]:
     """Name the planned experiments that lack seeds, and the runs to look for."""
-    run = set(zip(sweep.runs["experiment"], sweep.runs["seed"], strict=True))
-    missing = {
-        e: [s for s in sweep.seeds if (label(e), s) not in run] for e in sweep.plan.experiments
-    }
-    return [
-        {"name": label(e), "seeds": lacking, "runs": [e.name(seed) for seed in lacking]}
-        for e, lacking in missing.items()
-        if lacking
-    ]
+    run = sweep.runs.groupby("experiment")["seed"].agg(set)
+    missing = []
+    for e in sweep.plan.experiments:
+        if lacking := [seed for seed in sweep.seeds if seed not in run.get(label(e), ())]:
+            names = [e.name(seed) for seed in lacking]
+            missing.append({"name": label(e), "seeds": lacking, "runs": names})
+    return missing
