@@ -84,10 +84,7 @@ class Sweep(NamedTuple):
 def read_sweep(path: str | Path, plan: Plan, *, dataset: str, seeds: Sequence[int]) -> Sweep:
     """Read the results of `plan` on one dataset and with some seeds, and no others.
 
-    Parameters
-    ----------
-    path : path-like
-        ``sweep.csv``; where there is none, nothing was run.
+    Where there is no ``sweep.csv`` at `path`, nothing was run.
 
     Raises
     ------

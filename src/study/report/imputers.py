@@ -113,13 +113,9 @@ class Imputers(NamedTuple):
 def load(reports: str | Path, *, dataset: str | None = None) -> Imputers:
     """Read the results of all imputers.
 
-    Parameters
-    ----------
-    reports : path-like
-        The directory that holds ``imputation/scores.csv``; where they were made, there are
-        ``timings.csv``, ``timings.json``, ``degradation.csv``, ``rubin.csv`` and ``draws/`` too.
-    dataset : str, optional
-        Of the scores: times that were measured on another one are left out.
+    In ``imputation/`` below `reports` must be ``scores.csv``; ``timings.csv``, ``timings.json``,
+    ``degradation.csv``, ``rubin.csv`` and ``draws/`` may be. Times that were measured on another
+    `dataset` are left out.
 
     Raises
     ------

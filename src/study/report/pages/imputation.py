@@ -95,15 +95,8 @@ def imputers(tried: Imputers) -> dict[str, Any]:
 def page(tried: Imputers, histories: pd.DataFrame, params: Mapping[str, Any]) -> dict[str, Any]:
     """Return all that ``imputation.md.j2`` says.
 
-    Parameters
-    ----------
-    tried : Imputers
-        All results.
-    histories : DataFrame
-        Of the models that were used, as from `study.report.runs`.
-    params : dict
-        ``dataset``, ``mask``, ``split``, ``infer`` and ``degrade`` are shown. The targets are
-        about ``mnist`` alone.
+    `histories` are those of the models that were used, as from `study.report.runs`; `params`
+    holds ``dataset``, ``mask``, ``split``, ``infer`` and ``degrade``. Targets are MNIST's alone.
     """
     first = imputers(tried)
     shown = tried.scores[["imputer", "group", "method"]].drop_duplicates()
@@ -134,12 +127,9 @@ def page(tried: Imputers, histories: pd.DataFrame, params: Mapping[str, Any]) ->
 def choices(tried: Imputers) -> pd.DataFrame:
     """Choose an imputer for each of `WANTS` and each mask; no row where nobody can give it.
 
-    Returns
-    -------
-    DataFrame
-        ``want``, ``mechanism``, ``imputer`` and ``others``, a list of those that it is not ahead
-        of; texts ``mse``, ``ssim`` and ``covers``, Gaussian / t; ``error``, its mean MSE, and
-        ``ratio``, that over the lowest of all; ``seconds``, and ``speed``, the best's over its own.
+    Columns are ``want``, ``mechanism``, ``imputer`` and ``others``, a list of those that it is not
+    ahead of; texts ``mse``, ``ssim`` and ``covers``, Gaussian / t; ``error``, its mean MSE, and
+    ``ratio``, that over the lowest of all; ``seconds``, and ``speed``, the best's over its own.
     """
     scores, index = tried.scores, ["mechanism", "imputer"]
     errors = MSE.of(scores).groupby(index)["value"].mean()
@@ -181,11 +171,7 @@ def choices(tried: Imputers) -> pd.DataFrame:
 def honesty(scores: pd.DataFrame) -> pd.DataFrame:
     """Tell whose 90 % intervals cover what they promise, under both masks and with every model.
 
-    Returns
-    -------
-    DataFrame
-        Whether they do, by imputer that draws: over all ``missing`` pixels, and over those that
-        are ``grey`` in truth.
+    One row per imputer that draws: over all ``missing`` pixels, and over those ``grey`` in truth.
     """
     drawing = scores[scores["metric"] == COVERAGE.metric]
     # Rounded, because 0.93 - 0.9 is more than 0.03 in binary.
@@ -248,24 +234,25 @@ def _targets(scores: pd.DataFrame) -> pd.DataFrame:
     rows = []
     baselines = scores["group"] == "baseline"
     for group, mechanism, score, bound in TARGETS:
-        pool = scores[scores["group"] == group]
-        for best in leaders(pool, mechanism, score)[: 1 if bound or baselines.any() else 0]:
-            own = score.of(pool[(pool["mechanism"] == mechanism) & (pool["imputer"] == best)])
-            means = own.groupby("model")["value"].mean()
-            if bound:
-                met = score.off(score.printed(means)) <= score.off(bound)
-                target = f"{'≥' if score.best else '≤'} {bound:g}"
-            else:
-                rivals = scores[baselines | (scores["imputer"] == best)]
-                met = means.notna() & (leaders(rivals, mechanism, score) == [best])
-                target = "ahead of every baseline"
-            alone = f"met by the {MODELS[met.idxmax()]} alone" if met.any() else "missed"
-            rows.append({
-                "by": GROUPS[group], "missing": MISSING[mechanism],
-                "score": score.title, "target": target, "best": best,
-                "Gaussian / t": pairs(scores, score)[mechanism, best],
-                "verdict": "met" if met.all() else alone,
-            })  # fmt: skip
+        found = leaders(scores[scores["group"] == group], mechanism, score)
+        if not found or not (bound or baselines.any()):
+            continue
+        own = score.of(scores[(scores["mechanism"] == mechanism) & (scores["imputer"] == found[0])])
+        means = own.groupby("model")["value"].mean()
+        if bound:
+            met = score.off(score.printed(means)) <= score.off(bound)
+            target = f"{'≥' if score.best else '≤'} {bound:g}"
+        else:
+            rivals = scores[baselines | (scores["imputer"] == found[0])]
+            met = means.notna() & (leaders(rivals, mechanism, score) == found[:1])
+            target = "ahead of every baseline"
+        alone = f"met by the {MODELS[met.idxmax()]} alone" if met.any() else "missed"
+        rows.append({
+            "by": GROUPS[group], "missing": MISSING[mechanism],
+            "score": score.title, "target": target, "best": found[0],
+            "Gaussian / t": pairs(scores, score)[mechanism, found[0]],
+            "verdict": "met" if met.all() else alone,
+        })  # fmt: skip
     return pd.DataFrame(rows)
 
 
@@ -280,8 +267,7 @@ def _digit(tried: Imputers) -> pd.DataFrame:
         best, *others = leaders(tried.scores, mechanism, ACCURACY)
         regained = (means[mechanism, best] - zeros) / (complete - zeros)
         rows.append({
-            "missing": MISSING[mechanism],
-            "best": best,
+            "missing": MISSING[mechanism], "best": best,
             "not ahead of": ", ".join(others) or NONE,
             "with zeros, %": ACCURACY.text(zeros),
             "after it, %": ACCURACY.text(means[mechanism, best]),
