@@ -104,26 +104,23 @@ def test_a_malformed_table_is_named_with_line_and_rule(tmp_path, table, old, new
     assert new.splitlines()[-1] in path.read_text().splitlines()[number - 1]
 
 
-def test_other_broken_files_are_named_too(tmp_path):
-    with pytest.raises(InputError, match=r"scores\.csv: no such file"):
-        load(tmp_path)
-    write(tmp_path, among=FEW)
-    for content in ([1], {"threads": 2}):
-        save_json(tmp_path / "imputation" / "timings.json", content)
-        with pytest.raises(InputError, match=r"timings\.json: must hold an object with dataset"):
-            load(tmp_path)
+def drawn(file, columns):
+    return lambda folder: save_tiles(folder / "draws" / file, sheet(0)[:, :columns])
 
 
 @pytest.mark.parametrize(
-    ("file", "columns", "said"),
+    ("breaks", "said"),
     [
-        ("conv-t.png", 9, "its name must be RECIPE-MODEL-SEED.png"),
-        ("conv-x-0.png", 9, "its name must be RECIPE-MODEL-SEED.png"),
-        ("conv-t-1.png", 3, "3 columns of tiles; it must have at least 4"),
+        (lambda folder: (folder / "scores.csv").unlink(), "scores.csv: no such file"),
+        (lambda folder: save_json(folder / "timings.json", [1]), "timings.json: must hold an obj"),
+        (lambda folder: save_json(folder / "timings.json", {"threads": 2}), "object with dataset"),
+        (drawn("conv-t.png", 9), "conv-t.png: its name must be RECIPE-MODEL-SEED.png"),
+        (drawn("conv-x-0.png", 9), "conv-x-0.png: its name must be RECIPE-MODEL-SEED.png"),
+        (drawn("conv-t-0.png", 3), "conv-t-0.png: 3 columns of tiles; it must have at least 4"),
     ],
 )
-def test_a_wrong_sheet_of_draws_is_named(tmp_path, file, columns, said):
-    write(tmp_path, without=("draws",))
-    save_tiles(tmp_path / "imputation" / "draws" / file, sheet(0)[:, :columns])
-    with pytest.raises(InputError, match=rf"{re.escape(file)}: {re.escape(said)}"):
+def test_other_broken_files_are_named_too(tmp_path, breaks, said):
+    write(tmp_path, among=FEW)
+    breaks(tmp_path / "imputation")
+    with pytest.raises(InputError, match=re.escape(said)):
         load(tmp_path)
