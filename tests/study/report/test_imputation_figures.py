@@ -69,8 +69,10 @@ def test_the_same_results_give_the_same_bytes(few):
 )
 def test_figures_of_what_there_is_are_drawn(few, rows):
     plan = planned(few._replace(scores=few.scores.query(rows)))
-    for drawn in {"quality_time", "calibration"} & set(plan):
-        to_png(plan[drawn]())
+    drawn = {"quality_time", "calibration"} & set(plan)
+    assert drawn
+    for each in drawn:
+        to_png(plan[each]())
 
 
 def test_each_imputer_is_a_row_of_time_and_errors_the_fastest_first(figures):

@@ -235,10 +235,8 @@ def test_cells_by_hand(plain):
     refit = table.loc[REFIT, "t prior"]
     assert refit["90 % covers, grey, %"] == "**81.0**"
     assert refit[["flagged, %", "inside, ends included, %"]].tolist() == ["2.0", "95.0"]
-    assert table.loc[(CONV, "t prior"), ["SSIM, global", "CRPS"]].tolist() == [
-        "**0.9907**",
-        "**0.00133**",
-    ]
+    conv = table.loc[(CONV, "t prior"), ["SSIM, global", "CRPS"]]
+    assert conv.tolist() == ["**0.9907**", "**0.0013**"]
     assert table.loc[("*the complete image*", "–"), "right digit, %"] == "99.00"
     others = found["degradation"]["others"]
     assert list(others) == ["imputer", "latent", "top half", "MAR", "MNAR"]
