@@ -6,8 +6,8 @@ from typing import Annotated
 from pydantic import Field
 
 from study.params import Count, Params, Seed, parse_paths, read_params, run
-from study.trials.comparison import compare
-from vaefill.storage import save_json
+from study.trials.comparison import COLUMNS, compare
+from vaefill.storage import save_table
 
 
 class Section(Params):
@@ -29,21 +29,22 @@ class ImagesParams(Params):
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Write one comparison per recipe."""
+    """Write the comparison of every recipe as one table."""
     args = parse_paths(argv, "--scores", "--out")
     params = read_params(ImagesParams)
     section = params.compare
-    compared = {
-        recipe: compare(
+    rows = [
+        (recipe, *row)
+        for recipe in params.recipes
+        for row in compare(
             args.scores / recipe,
             params.seeds,
             n_resamples=section.n_resamples,
             share=section.outliers,
             seed=section.seed,
         )
-        for recipe in params.recipes
-    }
-    save_json(args.out, compared)
+    ]
+    save_table(args.out, ("recipe", *COLUMNS), rows)
 
 
 if __name__ == "__main__":

@@ -75,7 +75,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     metrics = load_metrics(reports, params.recipes, params.seeds)
     histories = load_histories(reports, product(params.recipes, MODELS, params.seeds))
     others = load_histories(reports, tried.runs)
-    images = load_images(reports / "images.json", params.recipes, params.seeds)
+    images = load_images(reports / "images.csv", params.recipes, params.seeds)
     pictures = load_pictures(reports, params.recipes[-1], params.seeds[0])
     plan = load_plan(args.plan, params)
     sweep = read_sweep(args.sweep, plan, dataset=params.dataset, seeds=params.seeds)

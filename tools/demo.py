@@ -17,7 +17,7 @@ import yaml
 from study import params
 from tools import run
 from vaefill.errors import InputError
-from vaefill.storage import load_json, write_text
+from vaefill.storage import write_text
 
 DEMO = Path(".demo")
 #: What the pipeline starts from, though it lies among the reports.
@@ -78,10 +78,13 @@ def main(argv: Sequence[str] | None = None) -> None:
     write_text(DEMO / ".dvc" / "config.local", "[core]\n    no_scm = true\n")
     os.chdir(DEMO)
     run.run(args.jobs, args.scheduler)
-    from study.report.pages.report import comparison_table  # a second that workers do without
+    # A second that workers do without.
+    from study.report.pages.report import comparison_table
+    from study.report.runs import load_metrics
 
     reports = DEMO / "reports"
-    print(f"\n{comparison_table(load_json('reports/summary.json'), slides=False).strip()}\n")
+    scores = load_metrics("reports", values["recipes"], values["seeds"]).scores
+    print(f"\n{comparison_table(scores)}\n")
     print(f"The whole report, with figures: {reports / 'report.md'}")
     print(f"Which imputer to use when:      {reports / 'imputation.md'}")
 

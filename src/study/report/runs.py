@@ -1,19 +1,18 @@
 """The tracked results of the runs of both models, recipe by recipe, as tidy frames."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from itertools import product
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
 from study.report.frames import MODELS, Column, read
-from study.trials.comparison import MECHANISMS, METRICS, OUTPUTS
+from study.trials.comparison import CELLS
 from study.trials.tiles import load_tiles
 from vaefill.errors import InputError
-from vaefill.storage import load_json
 
 Tiles = NDArray[np.uint8]
 
@@ -25,24 +24,26 @@ SCORE_COLUMNS = (*RUN, *SCORE, "value")
 CELL = ("mechanism", "output", "metric")
 #: The recipe of ``params.yaml`` that is the slides' own: only beside it do their numbers stand.
 SLIDES_RECIPE = "slides"
-ELBO_TERMS = ("elbo", "reconstruction", "kl")
-#: Of the importance-sampling bound: the bound, and how many draws its weights are worth.
-LIKELIHOOD_TERMS = ("log_likelihood", "ess", "ess_low")
+#: Scores of complete images, and where the metrics have them: the terms of the ELBO; the
+#: importance-sampling bound, and how many draws its weights are worth.
+BOUNDS = dict.fromkeys(("elbo", "reconstruction", "kl"), "elbo")
+BOUNDS |= dict.fromkeys(("log_likelihood", "ess", "ess_low"), "likelihood")
+ENVIRONMENT = ("device", "python", "torch", "precision")
 
-_NUMBER = Column(float)
-#: Columns of the metrics that are scores of complete images, whose method and output are empty.
-_BOUNDS = {
-    f"{group}.{term}": f"scores.none...image.{term}"
-    for group, terms in (("elbo", ELBO_TERMS), ("likelihood", LIKELIHOOD_TERMS))
-    for term in terms
-}
-_METRICS = {"seed": Column(int, low=0), "latent.active": Column(int, low=0)}
-_METRICS |= dict.fromkeys(_BOUNDS, _NUMBER)
+_NUMBER, _PERHAPS, _COUNT = Column(float), Column(float, empty=True), Column(int, low=0)
+#: Columns of the metrics whose method and output are empty.
+_BOUNDS = {f"{part}.{term}": f"scores.none...image.{term}" for term, part in BOUNDS.items()}
+_METRICS = {"seed": _COUNT, "latent.active": _COUNT} | dict.fromkeys(_BOUNDS, _NUMBER)
 _METRICS |= {
     f"scores.{mechanism}.single_pass.{output}.image.{metric}": _NUMBER
-    for mechanism, output, metric in product(MECHANISMS, OUTPUTS, METRICS)
+    for mechanism, output, metric in CELLS[:-1]
 }
-ENVIRONMENT = ("device", "python", "torch", "precision")
+_IMAGES = {
+    "recipe": Column(), "mechanism": Column(), "output": Column(empty=True), "metric": Column(),
+    "seed": _COUNT, "diff": _NUMBER, "low": _PERHAPS, "high": _PERHAPS,
+    "outliers_gauss": _PERHAPS, "outliers_t": _PERHAPS,
+    "images": _COUNT, "resamples": _COUNT, "outliers": _COUNT,
+}  # fmt: skip
 _HISTORY = {"epoch": Column(int, low=1)}
 _HISTORY |= {
     f"{part}_{term}": _NUMBER
@@ -71,31 +72,6 @@ class Metrics(NamedTuple):
     latent: pd.DataFrame
 
 
-class OverImages(NamedTuple):
-    """The comparison of each recipe's runs image by image.
-
-    Attributes
-    ----------
-    images, resamples : int
-        Test images, and how often they were drawn again.
-    intervals : DataFrame
-        Columns ``recipe``, `CELL`, ``seed``, ``diff``, ``low``, ``high``: t - gauss within each
-        seed, and its interval over images.
-    chosen_on, n_outliers : int
-        The seed whose Gaussian run chose the outliers, the images least likely to it; their number.
-    outliers : DataFrame
-        Columns ``recipe``, `CELL`, ``model``, ``seed``, ``value``: means over them, of the other
-        seeds' runs; no rows where there is one seed.
-    """
-
-    images: int
-    resamples: int
-    intervals: pd.DataFrame
-    chosen_on: int
-    n_outliers: int
-    outliers: pd.DataFrame
-
-
 def load_metrics(reports: str | Path, recipes: Sequence[str], seeds: Sequence[int]) -> Metrics:
     """Read ``metrics/{recipe}/{model}.csv`` of both models, and of no others.
 
@@ -110,7 +86,7 @@ def load_metrics(reports: str | Path, recipes: Sequence[str], seeds: Sequence[in
     for recipe, model in product(recipes, MODELS):
         path = Path(reports, "metrics", recipe, f"{model}.csv")
         # A cell is empty where only some seeds have that number.
-        table = read(path, _METRICS, key=["seed"], rest=Column(float, empty=True))
+        table = read(path, _METRICS, key=["seed"], rest=_PERHAPS)
         if missing := [seed for seed in seeds if seed not in set(table["seed"])]:
             raise InputError(f"{path}: no row of seed {missing[0]}; `dvc repro` makes it")
         table = table.set_index("seed").loc[list(seeds)].reset_index().rename(columns=_BOUNDS)
@@ -186,49 +162,23 @@ def load_pictures(reports: str | Path, recipe: str, seed: int) -> dict[str, dict
     return pictures
 
 
-def load_images(path: str | Path, recipes: Sequence[str], seeds: Sequence[int]) -> OverImages:
+def load_images(path: str | Path, recipes: Sequence[str], seeds: Sequence[int]) -> pd.DataFrame:
     """Read the comparison over images of `recipes` and `seeds`.
+
+    Returns
+    -------
+    DataFrame
+        ``recipe`` and the columns of `study.trials.comparison.COLUMNS`.
 
     Raises
     ------
     InputError
-        When the file is missing, or lacks a number of one of them.
+        When the file is missing or breaks a rule of `study.report.frames.read`, or lacks a row.
     """
-    content = load_json(path)
-    try:
-        return _over_images({recipe: content[recipe] for recipe in recipes}, seeds)
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise InputError(
-            f"{path}: no comparison over images of recipes {', '.join(recipes)} and seeds "
-            f"{', '.join(map(str, seeds))} in it; `dvc repro` makes it"
-        ) from error
-
-
-def _over_images(content: Mapping[str, Any], seeds: Sequence[int]) -> OverImages:
-    cells = [*product(MECHANISMS, OUTPUTS, METRICS), ("none", "", "elbo")]
-    intervals, outliers = [], []
-    for recipe, part in content.items():
-        first, chosen = part["bootstrap"], part["outliers"]
-        tree = first | {"none": {"": first["elbo"]}}
-        for (mechanism, output, metric), seed in product(cells, seeds):
-            ends = tree[mechanism][output][metric][str(seed)]
-            # Ends are null where there is one image: it has no interval.
-            numbers = (
-                float("nan" if ends[k] is None else ends[k]) for k in ("diff", "low", "high")
-            )
-            intervals.append((recipe, mechanism, output, metric, seed, *numbers))
-        if not chosen:
-            continue
-        tree = chosen["scores"] | {"none": {"": {"elbo": chosen["elbo"]}}}
-        others = [seed for seed in seeds if seed != chosen["chosen_on"]]
-        for (mechanism, output, metric), model, seed in product(cells, MODELS, others):
-            value = float(tree[mechanism][output][metric][model][str(seed)])
-            outliers.append((recipe, mechanism, output, metric, model, seed, value))
-    return OverImages(
-        images=int(part["images"]),
-        resamples=int(part["resamples"]),
-        intervals=pd.DataFrame(intervals, columns=["recipe", *CELL, "seed", "diff", "low", "high"]),
-        chosen_on=int(chosen["chosen_on"]) if chosen else seeds[0],
-        n_outliers=int(chosen["images"]) if chosen else 0,
-        outliers=pd.DataFrame(outliers, columns=["recipe", *CELL, "model", "seed", "value"]),
-    )
+    key = ["recipe", *CELL, "seed"]
+    table = read(path, _IMAGES, key=key).set_index(key)
+    rows = [(recipe, *cell, seed) for recipe, cell, seed in product(recipes, CELLS, seeds)]
+    if missing := [row for row in rows if row not in table.index]:
+        named = ", ".join(f"{name} {value!r}" for name, value in zip(key, missing[0], strict=True))
+        raise InputError(f"{path}: no row of {named}; `dvc repro` makes it")
+    return table.loc[rows].reset_index()

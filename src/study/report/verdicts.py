@@ -15,6 +15,7 @@ from vaefill.metrics.statistics import mean_interval, paired_difference
 
 BETTER, WORSE = "better", "worse"
 SAME, UNKNOWN = "no difference found", "cannot be told"
+WORDS = (BETTER, WORSE, SAME, UNKNOWN)
 #: Of what is not listed neither direction is the better one.
 LOWER_IS_BETTER = {
     "mse": True, "crps": True,

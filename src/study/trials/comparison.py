@@ -1,42 +1,39 @@
 """All runs of one recipe, over seeds and image by image: the t prior beside the Gaussian."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from itertools import product
 from math import isnan
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from vaefill.errors import InputError
-from vaefill.metrics.statistics import (
-    Interval,
-    bootstrap_intervals,
-    mean_interval,
-    paired_difference,
-)
+from vaefill.metrics.statistics import bootstrap_intervals, mean_interval, paired_difference
 from vaefill.storage import load_arrays, load_table
 
 MODELS = ("gauss", "t")
 MECHANISMS = ("random", "square")
 OUTPUTS = ("prediction", "imputation")
 METRICS = ("mse", "ssim_global", "ssim")
-ELBO = "none///image/elbo"
+#: What is compared: mechanism, output and metric, of whole images after a single pass; at the end
+#: the ELBO of complete images.
+CELLS = (*product(MECHANISMS, OUTPUTS, METRICS), ("none", "", "elbo"))
+#: Their names in the files of `evaluate`.
+NAMES = [f"{k}/{'single_pass' if out else ''}/{out}/image/{metric}" for k, out, metric in CELLS]
+ELBO = NAMES[-1]
+
+Scores = NDArray[np.float64]
+#: The comparison of one recipe, a row per cell and seed: t - gauss over all images with the ends
+#: of its interval, the means of both models over the outliers, and how many images, resamples and
+#: outliers there are. What one image or the seed that chose cannot say is empty.
+COLUMNS = (
+    "mechanism", "output", "metric", "seed", "diff", "low", "high",
+    "outliers_gauss", "outliers_t", "images", "resamples", "outliers",
+)  # fmt: skip
 
 
-def _name(mechanism: str, output: str, metric: str) -> str:
-    return f"{mechanism}/single_pass/{output}/image/{metric}"
-
-
-#: What is compared, under its name in the files of `evaluate`.
-NAMES = (*(_name(*cell) for cell in product(MECHANISMS, OUTPUTS, METRICS)), ELBO)
-
-#: Per name, an array of shape (models, seeds, images): models as in `MODELS`.
-Scores = Mapping[str, NDArray[np.float64]]
-
-
-def load_scores(directory: str | Path, seeds: Sequence[int]) -> dict[str, NDArray[np.float64]]:
+def load_scores(directory: str | Path, seeds: Sequence[int]) -> Scores:
     """Read ``{model}/{seed}.npz`` of every model and seed.
 
     Parameters
@@ -48,8 +45,8 @@ def load_scores(directory: str | Path, seeds: Sequence[int]) -> dict[str, NDArra
 
     Returns
     -------
-    dict of str to float64 array of shape (models, seeds, images)
-        Under the names in `NAMES`; models as in `MODELS`, seeds and images in the order given.
+    float64 array of shape (cells, models, seeds, images)
+        Cells as in `CELLS`, models as in `MODELS`, seeds and images in the order given.
 
     Raises
     ------
@@ -59,19 +56,17 @@ def load_scores(directory: str | Path, seeds: Sequence[int]) -> dict[str, NDArra
     """
     files = [Path(directory, model, f"{seed}.npz") for model, seed in product(MODELS, seeds)]
     runs = [_load_run(file) for file in files]
-    shape = (len(MODELS), len(seeds), runs[0].shape[1])
     for file, run in zip(files, runs, strict=True):
         if run.shape != runs[0].shape:
             raise InputError(
                 f"{file}: scores of {run.shape[1]} images, but of {runs[0].shape[1]} in "
                 f"{files[0]}; all runs are scored on the same images; `dvc repro` makes them"
             )
-    columns = np.stack(runs, axis=1)
-    return {name: column.reshape(shape) for name, column in zip(NAMES, columns, strict=True)}
+    return np.stack(runs, axis=1).reshape(len(CELLS), len(MODELS), len(seeds), -1)
 
 
 def _load_run(file: Path) -> NDArray[np.float64]:
-    """Read the scores of one run, one row per name in `NAMES` and one column per image."""
+    """Read the scores of one run, one row per cell and one column per image."""
     arrays = load_arrays(file)
     for name in NAMES:
         if name not in arrays:
@@ -148,9 +143,7 @@ def rows(figures: Figures) -> list[tuple[str | float, ...]]:
     ]
 
 
-def over_images(
-    scores: Scores, seeds: Sequence[int], *, n_resamples: int, rng: np.random.Generator
-) -> dict[str, Any]:
+def over_images(scores: Scores, *, n_resamples: int, rng: np.random.Generator) -> Scores:
     """Compute t - gauss within each seed, with 95 % bootstrap intervals over images.
 
     Such an interval holds for the two trained models of its seed; it says nothing about another
@@ -159,10 +152,8 @@ def over_images(
 
     Parameters
     ----------
-    scores : dict of str to float array of shape (models, seeds, images)
+    scores : float array of shape (cells, models, seeds, images)
         As from `load_scores`.
-    seeds : sequence of int
-        As given to `load_scores`.
     n_resamples : int
         Resamples of the images.
     rng : numpy.random.Generator
@@ -170,21 +161,16 @@ def over_images(
 
     Returns
     -------
-    dict
-        ``{mechanism: {output: {metric: {seed: {"diff", "low", "high"}}}}}`` and
-        ``{"elbo": {"elbo": {seed: ...}}}`` in nats; ends are None where there is one image.
+    float64 array of shape (cells, seeds, 3)
+        The difference and the ends of its interval, which are nan where there is one image.
     """
-    differences = np.concatenate([scores[name][1] - scores[name][0] for name in NAMES])
-    intervals = bootstrap_intervals(differences.T, rng=rng, n_resamples=n_resamples)
-    found = dict(zip(product(NAMES, seeds), map(_entry, intervals), strict=True))
-
-    def by_seed(name: str) -> dict[str, Any]:
-        return {str(seed): found[name, seed] for seed in seeds}
-
-    return _table(by_seed) | {"elbo": {"elbo": by_seed(ELBO)}}
+    differences = scores[:, 1] - scores[:, 0]
+    columns = differences.reshape(-1, differences.shape[-1]).T
+    intervals = bootstrap_intervals(columns, rng=rng, n_resamples=n_resamples)
+    return np.reshape(intervals, (*differences.shape[:2], 3))
 
 
-def outliers(scores: Scores, seeds: Sequence[int], *, share: float) -> dict[str, Any] | None:
+def outliers(scores: Scores, share: float) -> tuple[int, Scores]:
     """Score the images that the Gaussian model finds least likely, in runs that did not choose.
 
     The images with the lowest ELBO are chosen on the first seed's Gaussian run. That run's own
@@ -194,68 +180,33 @@ def outliers(scores: Scores, seeds: Sequence[int], *, share: float) -> dict[str,
 
     Parameters
     ----------
-    scores : dict of str to float array of shape (models, seeds, images)
+    scores : float array of shape (cells, models, seeds, images)
         As from `load_scores`.
-    seeds : sequence of int
-        As given to `load_scores`.
     share : float
         Of the images, in (0, 1); at least one image is chosen.
 
     Returns
     -------
-    dict or None
-        ``chosen_on``, a seed; ``images``, their number; and means over them,
-        ``scores: {mechanism: {output: {metric: {model: {seed: mean}}}}}`` and
-        ``elbo: {model: {seed: mean}}`` in nats, without the first seed. None where that leaves
-        no seed.
+    int
+        How many images are chosen.
+    float64 array of shape (cells, models, seeds)
+        Means over them; nan for the first seed.
     """
-    first, *others = seeds
-    if not others:
-        return None
-    elbo = scores[ELBO][0, 0]
+    elbo = scores[-1, 0, 0]
     chosen = np.argsort(elbo, kind="stable")[: max(1, round(share * elbo.size))]
-
-    def by_model(name: str) -> dict[str, Any]:
-        means = scores[name][:, 1:, chosen].mean(axis=2).tolist()
-        return {
-            model: dict(zip(map(str, others), row, strict=True))
-            for model, row in zip(MODELS, means, strict=True)
-        }
-
-    return {
-        "chosen_on": first,
-        "images": len(chosen),
-        "scores": _table(by_model),
-        "elbo": by_model(ELBO),
-    }
-
-
-def _table(entry: Callable[[str], Any]) -> dict[str, Any]:
-    return {
-        mechanism: {
-            output: {metric: entry(_name(mechanism, output, metric)) for metric in METRICS}
-            for output in OUTPUTS
-        }
-        for mechanism in MECHANISMS
-    }
-
-
-def _entry(interval: Interval) -> dict[str, float | None]:
-    diff, *ends = interval
-    low, high = (None if isnan(end) else end for end in ends)
-    return {"diff": diff, "low": low, "high": high}
+    means = scores[..., chosen].mean(axis=-1)
+    means[..., 0] = np.nan
+    return len(chosen), means
 
 
 def compare(
     directory: str | Path, seeds: Sequence[int], *, n_resamples: int, share: float, seed: int
-) -> dict[str, Any]:
+) -> list[tuple[int | float | str, ...]]:
     """Compare the models of one recipe image by image: all that the stage keeps of it.
 
     Parameters
     ----------
-    directory : path-like
-        As for `load_scores`.
-    seeds : sequence of int
+    directory, seeds
         As for `load_scores`.
     n_resamples : int
         As for `over_images`.
@@ -266,9 +217,8 @@ def compare(
 
     Returns
     -------
-    dict
-        ``images`` and ``resamples``, their numbers; ``bootstrap``, from `over_images`; and
-        ``outliers``, from `outliers`.
+    list of tuple
+        The rows of a table with `COLUMNS`.
 
     Raises
     ------
@@ -277,9 +227,11 @@ def compare(
     """
     scores = load_scores(directory, seeds)
     rng = np.random.default_rng(seed)
-    return {
-        "images": scores[ELBO].shape[-1],
-        "resamples": n_resamples,
-        "bootstrap": over_images(scores, seeds, n_resamples=n_resamples, rng=rng),
-        "outliers": outliers(scores, seeds, share=share),
-    }
+    intervals = over_images(scores, n_resamples=n_resamples, rng=rng)
+    n_outliers, means = outliers(scores, share)
+    numbers = np.concatenate([intervals, means.swapaxes(1, 2)], axis=-1).reshape(-1, 5).tolist()
+    sizes = scores.shape[-1], n_resamples, n_outliers
+    return [
+        (*cell, run, *("" if isnan(x) else x for x in row), *sizes)
+        for (cell, run), row in zip(product(CELLS, seeds), numbers, strict=True)
+    ]

@@ -7,13 +7,15 @@ from scipy import stats
 
 from stages import compare as compare_stage
 from stages import images as stage
+from study.slides import SLIDES
 from study.trials.comparison import (
+    CELLS,
+    COLUMNS,
     ELBO,
     FIGURES,
     MODELS,
     NAMES,
     averages,
-    compare,
     load_figures,
     load_scores,
     outliers,
@@ -21,7 +23,7 @@ from study.trials.comparison import (
     rows,
 )
 from vaefill.errors import InputError
-from vaefill.storage import save_arrays, save_table
+from vaefill.storage import load_table, save_arrays, save_table
 
 SEEDS = (3, 0, 8)
 MSE = "square/single_pass/imputation/image/mse"
@@ -31,7 +33,6 @@ recipes: [slow, quick]
 compare: {seed: 11, n_resamples: 100, outliers: 0.05}
 threads: 1
 """
-ARGUMENTS = ["--scores=scores", "--out=reports/images.json"]
 
 
 def runs(n_images=40):
@@ -50,151 +51,95 @@ def save(directory, content):
     return directory
 
 
-def constant(value, n_images=40):
-    return {name: np.full((len(MODELS), len(SEEDS), n_images), value) for name in NAMES}
+def constant(value, n_images=40, n_seeds=3):
+    return np.full((len(CELLS), len(MODELS), n_seeds, n_images), float(value))
 
 
-@pytest.fixture
-def rng():
-    return np.random.default_rng(11)
+def resampled(scores, n_resamples=100):
+    return over_images(scores, n_resamples=n_resamples, rng=np.random.default_rng(11))
 
 
-def test_scores_are_by_model_seed_and_image(tmp_path):
+def test_scores_are_by_cell_model_seed_and_image(tmp_path):
     content = runs()
     content["gauss/77"] = {}  # of a seed that params.yaml no longer has
     scores = load_scores(save(tmp_path, content), SEEDS)
-    assert tuple(scores) == NAMES
-    for name in NAMES:
-        expected = [[content[f"{model}/{seed}"][name] for seed in SEEDS] for model in MODELS]
-        np.testing.assert_array_equal(scores[name], expected)
+    expected = [[[content[f"{m}/{s}"][name] for s in SEEDS] for m in MODELS] for name in NAMES]
+    np.testing.assert_array_equal(scores, expected)
+    assert NAMES[CELLS.index(("square", "imputation", "mse"))] == MSE
+    assert NAMES[-1] == ELBO == "none///image/elbo"
 
 
-@pytest.mark.parametrize(
-    ("cell", "name"),
-    [
-        (("square", "imputation", "mse"), MSE),
-        (("random", "prediction", "ssim"), "random/single_pass/prediction/image/ssim"),
-        (("elbo", "elbo"), ELBO),
-    ],
-    ids="-".join,
-)
-def test_intervals_over_images_are_scipys(tmp_path, rng, cell, name):
-    content = runs()
-    found = compare(save(tmp_path, content), SEEDS, n_resamples=150, share=0.1, seed=11)
-    assert (found["images"], found["resamples"]) == (40, 150)
-    level = found["bootstrap"]
-    for key in cell:
-        level = level[key]
-    differences = np.stack([content[f"t/{s}"][name] - content[f"gauss/{s}"][name] for s in SEEDS])
+def test_intervals_over_images_are_scipys(tmp_path):
+    scores = load_scores(save(tmp_path, runs()), SEEDS)
+    differences = scores[:, 1] - scores[:, 0]
     low, high = stats.bootstrap(
-        (differences,), np.mean, n_resamples=150, method="percentile", axis=1, rng=rng
-    ).confidence_interval
-    assert list(level) == ["3", "0", "8"]
-    for i, entry in enumerate(level.values()):
-        assert entry == pytest.approx(
-            {"diff": differences[i].mean(), "low": low[i], "high": high[i]}, rel=1e-12
-        )
+        (differences,), np.mean, n_resamples=150, method="percentile", axis=-1,
+        rng=np.random.default_rng(11),
+    ).confidence_interval  # fmt: skip
+    expected = np.stack([differences.mean(axis=-1), low, high], axis=-1)
+    np.testing.assert_allclose(resampled(scores, 150), expected, rtol=1e-11)
+    # Leaving out a seed changes no other.
+    np.testing.assert_allclose(resampled(scores[:, :, :2], 150), expected[:, :2], rtol=1e-11)
 
 
-def test_every_cell_of_the_slides_and_ssim_is_compared(rng):
-    table = over_images(constant(0.0, n_images=3), SEEDS, n_resamples=100, rng=rng)
-    assert table.pop("elbo").keys() == {"elbo"}
-    for outputs in (table.pop("random"), table.pop("square")):
-        for output in ("prediction", "imputation"):
-            assert set(outputs.pop(output)) == {"mse", "ssim_global", "ssim"}
-        assert not outputs
-    assert not table
-
-
-def test_leaving_out_a_seed_changes_no_other(tmp_path):
-    save(tmp_path, runs())
-    settings = {"n_resamples": 100, "share": 0.1, "seed": 11}
-    every, fewer = (compare(tmp_path, s, **settings)["bootstrap"] for s in (SEEDS, SEEDS[:2]))
-    del every["elbo"]["elbo"]["8"]
-    for seed, entry in fewer["elbo"]["elbo"].items():
-        assert entry == pytest.approx(every["elbo"]["elbo"][seed], rel=1e-12)
-
-
-def test_the_same_model_twice_differs_nowhere(rng):
-    table = over_images(constant(0.1), SEEDS, n_resamples=100, rng=rng)
-    assert table["elbo"]["elbo"]["0"] == {"diff": 0, "low": 0, "high": 0}
-
-
-def test_one_image_has_no_interval(rng):
-    table = over_images(constant(0.0, n_images=1), SEEDS, n_resamples=100, rng=rng)
-    assert table["elbo"]["elbo"]["0"] == {"diff": 0, "low": None, "high": None}
+@pytest.mark.parametrize(("n_images", "end"), [(40, 0), (1, np.nan)])
+def test_equal_models_differ_nowhere_and_one_image_has_no_interval(n_images, end):
+    found = resampled(constant(0.1, n_images))
+    np.testing.assert_array_equal(found, np.broadcast_to([0, end, end], found.shape))
 
 
 def test_outliers_by_hand():
-    scores = constant(0.0, n_images=4)
-    scores[ELBO][0] = [[-10, -90, -20, -80], [-1, -2, -3, -4], [-5, -6, -7, -8]]
-    scores[ELBO][1] = [[-99, -99, -99, -99], [-2, -4, -6, -8], [-1, -1, -1, -3]]
-    scores[MSE][0] = [[9, 9, 9, 9], [1, 2, 3, 4], [5, 6, 7, 8]]
-    scores[MSE][1] = [[9, 9, 9, 9], [4, 3, 2, 1], [0, 1, 0, 2]]
-    found = outliers(scores, SEEDS, share=0.5)  # images 1 and 3
-    assert (found["chosen_on"], found["images"]) == (3, 2)
-    assert found["elbo"] == {"gauss": {"0": -3, "8": -7}, "t": {"0": -6, "8": -2}}
-    assert found["scores"]["square"]["imputation"]["mse"] == {
-        "gauss": {"0": 3, "8": 7},
-        "t": {"0": 2, "8": 1.5},
-    }
-    assert found["scores"]["random"]["imputation"]["mse"]["t"] == {"0": 0, "8": 0}
+    scores, mse = constant(0, n_images=4), NAMES.index(MSE)
+    scores[-1, 0] = [[-10, -90, -20, -80], [-1, -2, -3, -4], [-5, -6, -7, -8]]
+    scores[-1, 1] = [[-99, -99, -99, -99], [-2, -4, -6, -8], [-1, -1, -1, -3]]
+    scores[mse, 0] = [[9, 9, 9, 9], [1, 2, 3, 4], [5, 6, 7, 8]]
+    scores[mse, 1] = [[9, 9, 9, 9], [4, 3, 2, 1], [0, 1, 0, 2]]
+    n_chosen, means = outliers(scores, share=0.5)  # images 1 and 3
+    assert n_chosen == 2
+    np.testing.assert_array_equal(means[-1], [[np.nan, -3, -7], [np.nan, -6, -2]])
+    np.testing.assert_array_equal(means[mse], [[np.nan, 3, 7], [np.nan, 2, 1.5]])
+    np.testing.assert_array_equal(means[0], [[np.nan, 0, 0]] * 2)
 
 
 def test_choosing_on_one_run_does_not_favour_the_other_model():
     # No image is hard, only noise: scored on the run that chose, t would win by far.
-    rng = np.random.default_rng(0)
-    scores = constant(0.0, 10_000) | {ELBO: rng.normal(size=(2, 3, 10_000))}
-    found = outliers(scores, SEEDS, share=0.05)["elbo"]
-    chosen = np.argsort(scores[ELBO][0, 0])[:500]
-    assert scores[ELBO][:, 0, chosen].mean(axis=1) == pytest.approx((-2, 0), abs=0.2)
-    for model in MODELS:
-        assert list(found[model].values()) == pytest.approx([0, 0], abs=4 / 500**0.5)
-
-
-@pytest.mark.parametrize(("share", "n_chosen"), [(0.05, 2), (0.001, 1), (0.999, 40)])
-def test_share_of_outliers(share, n_chosen):
-    assert outliers(constant(0.0), SEEDS, share=share)["images"] == n_chosen
-
-
-def test_one_seed_has_no_outliers_to_score():
-    assert outliers({name: np.zeros((2, 1, 40)) for name in NAMES}, [0], share=0.05) is None
-
-
-def refusal(directory, content):
-    with pytest.raises(InputError) as refused:
-        load_scores(save(directory, content), SEEDS)
-    return str(refused.value)
-
-
-def test_a_missing_run_is_named(tmp_path):
-    message = refusal(tmp_path, {run: a for run, a in runs().items() if run != "t/8"})
-    assert message.startswith(f"{tmp_path / 't' / '8.npz'}: no such file")
-
-
-def test_runs_of_other_images_are_refused(tmp_path):
-    other = runs() | {"t/0": runs(n_images=39)["t/0"]}
-    assert "0.npz: scores of 39 images, but of 40 in " in refusal(tmp_path, other)
+    scores = constant(0, 10_000)
+    scores[-1] = np.random.default_rng(0).normal(size=(2, 3, 10_000))
+    _, means = outliers(scores, share=0.05)
+    chosen = np.argsort(scores[-1, 0, 0])[:500]
+    assert scores[-1, :, 0, chosen].mean(axis=0) == pytest.approx((-2, 0), abs=0.2)
+    np.testing.assert_allclose(means[-1, :, 1:], 0, atol=4 / 500**0.5)
 
 
 @pytest.mark.parametrize(
-    ("values", "message"),
-    [
-        (np.zeros(39), r"mse of shape (39,) beside an ELBO of shape (40,)"),
-        (np.zeros((40, 1)), r"mse of shape (40, 1) beside an ELBO of shape (40,)"),
-        (np.r_[np.nan, np.zeros(38), np.inf], "mse is not finite for 2 of 40 images"),
-        (None, f"no score {MSE}"),
-    ],
-    ids=["short", "2d", "nan", "absent"],
+    ("share", "n_seeds", "n_chosen"), [(0.05, 3, 2), (0.001, 3, 1), (0.999, 3, 40), (0.05, 1, 2)]
 )
-def test_scores_that_cannot_be_compared_are_refused(tmp_path, values, message):
+def test_share_of_outliers_and_one_seed_that_leaves_none_to_score_them(share, n_seeds, n_chosen):
+    found, means = outliers(constant(0, n_seeds=n_seeds), share)
+    assert found == n_chosen
+    assert np.isfinite(means).all(axis=(0, 1)).tolist() == [False, True, True][:n_seeds]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({MSE: np.zeros(39)}, "square/.*/mse of shape .39,. beside an ELBO of shape .40,"),
+        ({MSE: np.zeros((40, 1))}, "square/.*/mse of shape .40, 1. beside an ELBO of shape .40,"),
+        ({MSE: np.r_[np.nan, np.zeros(38), np.inf]}, "square/.*/mse is not finite for 2 of 40"),
+        ({name: np.zeros(39) for name in NAMES}, "scores of 39 images, but of 40 in "),
+        (dict.fromkeys([MSE]), f"no score {MSE}"),
+        (None, "no such file"),
+    ],
+    ids=["short", "2d", "nan", "other images", "no score", "no file"],
+)
+def test_scores_that_cannot_be_compared_are_refused(tmp_path, change, message):
     content = runs()
-    del content["t/0"][MSE]
-    if values is not None:
-        content["t/0"][MSE] = values
-    found = refusal(tmp_path, content)
-    assert found.startswith(f"{tmp_path / 't' / '0.npz'}: ")
-    assert message in found
+    changed = content.pop("t/0") | (change or {})
+    if change is not None:
+        content["t/0"] = {name: x for name, x in changed.items() if x is not None}
+    save(tmp_path, content)
+    with pytest.raises(InputError, match=f"^{tmp_path}/t/0.npz: {message}"):
+        load_scores(tmp_path, SEEDS)
 
 
 def metrics(directory):
@@ -228,7 +173,7 @@ def test_metrics_that_lack_a_number_are_refused(tmp_path, old, new):
         load_figures(tmp_path, SEEDS)
 
 
-# The stage
+# The stages
 
 
 @pytest.fixture
@@ -248,20 +193,29 @@ def test_means_of_every_recipe_are_shown(project, capsys):
     assert json.loads((project / "metrics.json").read_text())["quick"]["t"]["elbo"] == 29
 
 
-def test_stage_compares_every_recipe_alike(project):
-    stage.main(ARGUMENTS)
-    content = (project / "reports/images.json").read_bytes()
-    written = json.loads(content)
-    assert set(written) == {"slow", "quick"}
-    assert written["slow"] == written["quick"]  # the same scores, thus the same resamples
-    assert written["slow"]["outliers"]["images"] == 2
-    expected = compare("scores/slow", SEEDS, n_resamples=100, share=0.05, seed=11)
-    entry = expected["bootstrap"]["square"]["imputation"]["mse"]["8"]
-    assert written["slow"]["bootstrap"]["square"]["imputation"]["mse"]["8"] == {
-        end: float(f"{value:.6g}") for end, value in entry.items()
-    }
-    stage.main(ARGUMENTS)
-    assert (project / "reports/images.json").read_bytes() == content
+def test_a_row_per_recipe_cell_and_seed(project):
+    arguments = ["--scores=scores", "--out=reports/images.csv"]
+    stage.main(arguments)
+    file = project / "reports/images.csv"
+    content, table = file.read_bytes(), load_table(file)
+    assert tuple(table[0]) == ("recipe", *COLUMNS)
+    keys = [tuple(row.values())[:5] for row in table]
+    assert keys == [
+        (recipe, *cell, str(seed))
+        for recipe, cell, seed in product(("slow", "quick"), CELLS, SEEDS)
+    ]
+    assert {*SLIDES} < {*CELLS}
+    half = len(table) // 2  # the same scores, thus the same resamples
+    assert [row | {"recipe": "quick"} for row in table[:half]] == table[half:]
+    scores = load_scores("scores/slow", SEEDS)
+    n_outliers, means = outliers(scores, 0.05)
+    numbers = np.concatenate([resampled(scores), means.swapaxes(1, 2)], axis=-1).reshape(-1, 5)
+    assert [[*row.values()][5:] for row in table[:half]] == [
+        [*(f"{x:.6g}".replace("nan", "") for x in row), "40", "100", str(n_outliers)]
+        for row in numbers
+    ]
+    stage.main(arguments)
+    assert file.read_bytes() == content
 
 
 @pytest.mark.parametrize(
@@ -278,5 +232,5 @@ def test_stage_compares_every_recipe_alike(project):
 def test_bad_params_are_named(project, old, new, key):
     (project / "params.yaml").write_text(PARAMS.replace(old, new))
     with pytest.raises(InputError, match=rf"params\.yaml: {key} = "):
-        stage.main(ARGUMENTS)
+        stage.main(["--scores=scores", "--out=reports/images.csv"])
     assert not (project / "reports").exists()

@@ -8,17 +8,8 @@ import pandas as pd
 
 from study.report import formats, runs
 from study.report.formats import NONE, texts
-from study.report.runs import CELL, SLIDES_RECIPE, Metrics, OverImages
-from study.report.verdicts import (
-    BETTER,
-    LOWER_IS_BETTER,
-    SAME,
-    UNKNOWN,
-    WORSE,
-    paired,
-    spread,
-    verdict,
-)
+from study.report.runs import CELL, SLIDES_RECIPE, Metrics
+from study.report.verdicts import BETTER, LOWER_IS_BETTER, WORDS, WORSE, paired, spread, verdict
 from study.slides import SLIDES, SOURCE
 
 #: How near a mean must come to the slides' number to count as reproduced. The slides report one
@@ -44,9 +35,9 @@ ROWS = pd.concat(
     ],
     ignore_index=True,
 )
-#: The numbers of a comparison, and their names in ``summary.json``.
+#: The numbers of ``summary.json``, and what they are in a comparison.
 NUMBERS = {
-    "reference": "gauss", "other": "t", "diff": "diff", "low": "diff_low", "high": "diff_high",
+    "gauss": "reference", "t": "other", "diff": "diff", "diff_low": "low", "diff_high": "high",
 }  # fmt: skip
 
 Columns = Mapping[str, Callable[[Any], str]]
@@ -126,34 +117,21 @@ def summary(scores: pd.DataFrame) -> dict[str, Any]:
     """
     tables: dict[str, Any] = {}
     for row in compare_models(scores).itertuples():
-        bound = "elbo" if row.metric in runs.ELBO_TERMS else "likelihood"
         table = tables.setdefault(row.recipe, {})
-        table = table.setdefault(bound if row.mechanism == "none" else row.mechanism, {})
-        table = table.setdefault(row.output, {}) if row.output else table
-        values = {name: getattr(row, column) for column, name in NUMBERS.items()}
+        for name in (row.mechanism, row.output) if row.output else (runs.BOUNDS[row.metric],):
+            table = table.setdefault(name, {})
+        values = {name: getattr(row, column) for name, column in NUMBERS.items()}
         table[row.metric] = {k: None if np.isnan(v) else v for k, v in values.items()}
     return tables
 
 
-def comparison_table(summary: Mapping[str, Any], *, slides: bool) -> str:
-    """Render what `summary` returns, recipe by recipe, as Markdown for a terminal.
-
-    Parameters
-    ----------
-    summary : dict
-        As ``summary.json`` holds it.
-    slides : bool
-        Whether to add the difference that the slides report, beside their own recipe.
-    """
-    parts = []
-    columns = {name: column for column, name in NUMBERS.items()}
-    for recipe, part in summary.items():
-        numbers = [part[cell.mechanism][cell.output][cell.metric] for cell in SLIDES]
-        rows = CLAIMS.join(pd.DataFrame(numbers, dtype=float).rename(columns=columns))
-        claim = _CLAIM if slides and recipe == SLIDES_RECIPE else {}
-        table = _table(rows, _NAMES, _SIDES, _VERDICT, claim)
-        parts.append(f"Recipe `{recipe}`:\n\n{formats.table(table, names=3)}")
-    return "\n\n".join(parts)
+def comparison_table(scores: pd.DataFrame) -> str:
+    """Render the slides' cells, recipe by recipe, as Markdown for a terminal."""
+    cells = compare_models(scores).dropna(subset="claim")
+    return "\n\n".join(
+        f"Recipe `{recipe}`:\n\n{formats.table(_table(rows, _NAMES, _SIDES, _VERDICT), names=3)}"
+        for recipe, rows in cells.groupby("recipe", sort=False)
+    )
 
 
 def score_rows(scores: pd.DataFrame, imputers: pd.DataFrame) -> Iterable[tuple[Any, ...]]:
@@ -194,7 +172,7 @@ def answer(scores: pd.DataFrame, *, dataset: str) -> dict[str, Any]:
         "seeds": sorted(scores.seed.unique().tolist()),
         "recipes": recipes,
         "cited": cited,
-        "verdicts": {word: words.count(word) for word in (BETTER, WORSE, SAME, UNKNOWN)},
+        "verdicts": {word: words.count(word) for word in WORDS},
         "least": (main["low"].fillna(main["diff"]) / main.reference).min(),
         "most": (main["high"].fillna(main["diff"]) / main.reference).max(),
         "imputation": _table(cells, names, _SIDES_BESIDE_SLIDES if slides else _SIDES, _VERDICT),
@@ -241,7 +219,7 @@ def recipe_changes(scores: pd.DataFrame) -> pd.DataFrame:
 def page(
     metrics: Metrics,
     histories: pd.DataFrame,
-    images: OverImages,
+    images: pd.DataFrame,
     params: Mapping[str, Any],
     *,
     findings: pd.DataFrame,
@@ -264,7 +242,9 @@ def page(
     """
     first = answer(metrics.scores, dataset=params["dataset"])
     compared = compare_models(metrics.scores)
-    outliers = _in_order(paired(images.outliers, ["recipe", *CELL]))
+    sides = ("outliers_gauss", "outliers_t")
+    outliers = images.melt(["recipe", *CELL, "seed"], sides, var_name="model").dropna()
+    outlying = _in_order(paired(outliers, ["recipe", *CELL], sides=sides))
     held = against_slides(metrics.scores) if first["held"] else compared[:0]
     changes = recipe_changes(metrics.scores) if first["held"] else compared[:0]
     return {
@@ -288,8 +268,9 @@ def page(
             )
             for recipe, rows in compared.groupby("recipe", sort=False)
         },
-        "images": images,
-        "over_images": _over_images(compared, images.intervals),
+        "images": images.iloc[0].to_dict(),
+        "chosen_on": images.seed[images.outliers_gauss.isna()].iloc[0],
+        "over_images": _over_images(compared, images),
         "claims": _table(held, _NAMES, _HELD),
         "spreads": _table(held, _NAMES, _CLAIM, _SPREAD),
         "change_tables": {
@@ -300,8 +281,8 @@ def page(
         "imputers": imputers,
         "bounds": _table(compared[compared.mechanism == "none"], _RECIPE, _BOUND, _SIDES, _VERDICT),
         "latent": _latent_table(metrics.latent),
-        "others": sorted(images.outliers.seed.unique().tolist()),
-        "outliers": _table(_shown(outliers), _RECIPE, _NAMES, _SIDES, _VERDICT),
+        "others": sorted(outliers.seed.unique().tolist()),
+        "outliers": _table(_shown(outlying), _RECIPE, _NAMES, _SIDES, _VERDICT),
     }
 
 
