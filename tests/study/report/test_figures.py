@@ -8,8 +8,7 @@ from matplotlib.colors import to_hex
 from PIL import Image
 from scipy import stats
 
-from study.report.figures import curves as figures
-from study.report.figures import galleries
+from study.report.figures import curves, galleries
 from study.report.figures.comparison import comparison
 from study.report.figures.style import COLOURS, LINES, MARKERS, MODELS, to_png
 from study.slides import SLIDES, Cell
@@ -22,16 +21,13 @@ EXAMPLES = {
     model: np.stack([IMAGES, tiles, MISSING, tiles, 255 - MISSING, tiles], axis=1)
     for model, tiles in PREDICTIONS.items()
 }
-SHEETS = {m: RNG.integers(256, size=(8, 8, 28, 28), dtype=np.uint8) for m in MODELS}
-CELLS = pd.DataFrame([cell._asdict() for cell in SLIDES]).assign(region="image")
+RECIPES = ("slides", "converged")
 RUNS = pd.MultiIndex.from_product(
-    [("slides", "converged"), MODELS, range(5)], names=["recipe", "model", "seed"]
+    [RECIPES, MODELS, range(5)], names=["recipe", "model", "seed"]
 ).to_frame(index=False)
-SCORES = CELLS.merge(RUNS, how="cross")
+SCORES = pd.DataFrame(SLIDES.keys()).assign(region="image").merge(RUNS, how="cross")
 SCORES["value"] = [SLIDES[Cell(*cell)]["gauss"] for cell in SCORES[[*Cell._fields]].to_numpy()]
-SCORES["value"] *= (1 + 0.01 * RNG.random(len(SCORES))) * SCORES.recipe.map(
-    {"slides": 1, "converged": 0.9}
-)
+SCORES["value"] *= 1 + 0.01 * RNG.random(len(SCORES)) - 0.1 * (SCORES.recipe == "converged")
 ONE_SEED = SCORES[(SCORES.seed == 0) & (SCORES.recipe == "slides")]
 
 
@@ -52,43 +48,35 @@ LATENT["value"] = np.where(
     (0.9 + 0.2 * LATENT.seed) * stats.norm.ppf(LATENT.part.astype(float)),
 )
 
-DRAW = {
-    "density": lambda: figures.density(21.0),
-    "density of df infinity": lambda: figures.density(float("inf")),
-    "training": lambda: figures.training(HISTORIES),
-    "training of one epoch": lambda: figures.training(history("converged", 1, 100)),
-    "tails": lambda: figures.tails(LATENT, 21.0),
-    "comparison": lambda: comparison(SCORES, "slides"),
-    "comparison of one seed": lambda: comparison(ONE_SEED, None),
-    "reconstructions": lambda: galleries.examples(EXAMPLES)["reconstructions"],
-    "missing pixels": lambda: galleries.examples(EXAMPLES)["missing_random"],
-    "samples": lambda: galleries.samples(SHEETS, 21.0),
-}
+
+@pytest.fixture(scope="module")
+def compared():
+    return comparison(SCORES, "slides")
 
 
-def pixels(figure):
-    return np.asarray(Image.open(io.BytesIO(to_png(figure))).convert("RGB"))
-
-
-@pytest.mark.parametrize("name", DRAW)
-def test_the_same_bytes_twice_and_nothing_but_pixels(name):
-    png = to_png(DRAW[name]())
-    assert png == to_png(DRAW[name]())
+@pytest.mark.parametrize(
+    "draw",
+    [
+        lambda: curves.density(21.0),
+        lambda: curves.tails(LATENT, np.inf),
+        lambda: curves.training(history("converged", 1, 100)),
+        lambda: comparison(ONE_SEED, None),
+    ],
+    ids=["density", "tails of df infinity", "training of one epoch", "comparison of one seed"],
+)
+def test_the_same_pixels_twice_whatever_a_user_has_set(draw):
+    with matplotlib.rc_context({"font.size": 30, "lines.linewidth": 9, "savefig.dpi": 50}):
+        png = to_png(draw())
+        assert matplotlib.rcParams["font.size"] == 30
+    assert png == to_png(draw())
     with Image.open(io.BytesIO(png)) as image:
         image.load()
         assert set(image.info) <= {"dpi"}
         assert image.width >= 1000
 
 
-def test_a_users_settings_neither_count_nor_change():
-    expected = to_png(figures.density(21.0))
-    with matplotlib.rc_context({"font.size": 30, "lines.linewidth": 9, "savefig.dpi": 50}):
-        assert to_png(figures.density(21.0)) == expected
-        assert matplotlib.rcParams["font.size"] == 30
-
-
 def test_densities_are_those_of_scipy():
-    figure = figures.density(5.0)
+    figure = curves.density(5.0)
     for ax in figure.axes:
         normal, t = ax.get_lines()
         np.testing.assert_array_equal(normal.get_ydata(), stats.norm.pdf(normal.get_xdata()))
@@ -97,25 +85,22 @@ def test_densities_are_those_of_scipy():
 
 
 def test_the_training_axis_shows_the_end_and_not_the_first_epochs():
-    figure = figures.training(HISTORIES)
-    assert len(figure.axes) == 4
+    figure = curves.training(HISTORIES)
     low, high = figure.axes[0].get_ylim()
     assert low < 98  # the lowest loss is 98 + 400 / 40**2
     assert 107 < high < 200  # the highest late one about 107; the first 500
-    assert {ax.get_ylim() for ax in figure.axes} == {(low, high)}
-    for ax, (recipe, n_epochs) in zip(
-        figure.axes[::2], (("slides", 100), ("converged", 40)), strict=True
-    ):
+    assert [ax.get_ylim() for ax in figure.axes] == [(low, high)] * 4
+    for ax, recipe, n_epochs in zip(figure.axes[::2], RECIPES, (100, 40), strict=True):
         assert ax.get_title() == f"recipe {recipe}, training images"
         assert ax.get_xlim() == (0, n_epochs)
-        means = [line for line in ax.get_lines() if line.get_linewidth() > 1]
+        mean = next(line for line in ax.get_lines() if line.get_linewidth() > 1)
         runs = HISTORIES.query(f"recipe == '{recipe}' and model == 'gauss' and seed == 1")
-        np.testing.assert_allclose(means[0].get_ydata(), runs.train_loss)
+        np.testing.assert_allclose(mean.get_ydata(), runs.train_loss)
 
 
 def test_codes_that_are_spread_as_the_prior_lie_on_the_diagonal():
     """The t's are its prior's own; the mean of the Gaussian's is, of 0.9 and 1.1 times it."""
-    for ax in figures.tails(LATENT, 21.0).axes:
+    for ax in curves.tails(LATENT, 21.0).axes:
         for line in ax.get_lines():
             if line.get_linewidth() > 1:
                 np.testing.assert_allclose(line.get_xdata(), line.get_ydata(), atol=1e-12)
@@ -124,12 +109,11 @@ def test_codes_that_are_spread_as_the_prior_lie_on_the_diagonal():
 
 
 def test_models_differ_in_colour_and_in_shape():
-    for looks in (COLOURS, MARKERS, LINES):
-        assert looks["gauss"] != looks["t"]
+    assert all(looks["gauss"] != looks["t"] for looks in (COLOURS, MARKERS, LINES))
 
 
 def points(axes, marker, colour=None):
-    """All values that are drawn with a marker."""
+    """All values that are drawn with a marker, in order."""
     return [
         x
         for ax in axes
@@ -144,9 +128,8 @@ def error(cell, score):
     return score if cell.metric == "mse" else 1 - score
 
 
-def test_the_comparison_draws_every_value_once_and_every_claim():
-    figure = comparison(SCORES, "slides")
-    changes, panels = figure.axes[:2], figure.axes[2:]
+def test_the_comparison_draws_every_value_once_and_every_claim(compared):
+    changes, panels = compared.axes[:2], compared.axes[2:]
     for model in MODELS:
         expected = SCORES.value[SCORES.model == model]
         assert sorted(points(panels, MARKERS[model], COLOURS[model])) == sorted(expected)
@@ -157,55 +140,43 @@ def test_the_comparison_draws_every_value_once_and_every_claim():
     assert not points(changes[1:], "D"), "the slides stand beside their own recipe alone"
 
 
-def test_rows_name_what_they_show_and_the_imputation_comes_first():
-    changes, _, panel, *_ = comparison(SCORES, "slides").axes
+def test_rows_name_what_they_show_and_the_imputation_comes_first(compared):
+    (changes, *_), panel = compared.axes[:2], compared.axes[2]
     labels = [label.get_text() for label in panel.get_yticklabels()]
-    assert labels == [
-        f"{output},\n{recipe}"
-        for output in ("imputation", "prediction")
-        for recipe in ("slides", "converged")
-    ]
+    outputs = ("imputation", "prediction")
+    assert labels == [f"{output},\n{recipe}" for output in outputs for recipe in RECIPES]
     labels = [label.get_text() for label in changes.get_yticklabels()]
     assert labels[:2] == ["imputation,\nMSE, random", "imputation,\nMSE, square"]
     assert len(set(labels)) == len(SLIDES)
 
 
-def test_changes_are_relative_to_the_mean_error_of_gauss():
-    for ax, recipe in zip(comparison(SCORES, None).axes, ("slides", "converged"), strict=False):
-        dots = [line.get_xdata() for line in ax.get_lines() if line.get_marker() == MARKERS["t"]]
+def test_changes_are_relative_to_the_mean_error_of_gauss(compared):
+    values = SCORES.set_index([*Cell._fields, "recipe", "model"]).value.sort_index()
+    for ax, recipe in zip(compared.axes, RECIPES, strict=False):
         expected = []
         for cell in sorted(SLIDES, key=lambda cell: (cell.output, cell.metric, cell.mechanism)):
-            names = dict(zip(Cell._fields, cell, strict=True), recipe=recipe)
-            rows = SCORES[(SCORES[list(names)] == list(names.values())).all(axis=1)]
-            gauss, t = (error(cell, rows.value[rows.model == model].to_numpy()) for model in MODELS)
-            expected.append(100 * (t - gauss) / gauss.mean())
-        np.testing.assert_allclose(dots[: len(expected)], expected, rtol=1e-12)
+            gauss, t = (error(cell, values[(*cell, recipe, m)].to_numpy()) for m in MODELS)
+            expected += [*(100 * (t - gauss) / gauss.mean())]
+        shown = points([ax], MARKERS["t"], COLOURS["t"])
+        np.testing.assert_allclose(shown[: len(expected)], expected, rtol=1e-12)
 
 
 def test_without_slides_there_is_no_diamond_and_with_one_seed_no_bar():
-    for ax in comparison(ONE_SEED, None).axes:
-        assert not [line for line in ax.get_lines() if line.get_marker() in ("D", "|")]
+    axes = comparison(ONE_SEED, None).axes
+    assert not points(axes, "D") + points(axes, "|")
 
 
-@pytest.fixture(scope="module")
-def picture():
-    return pixels(galleries.examples(EXAMPLES)["missing_random"])
-
-
-@pytest.mark.parametrize(
-    ("row", "top"), [(0, 10), (1, 126), (2, 264), (3, 380), (4, 518), (5, 634)]
-)
-def test_tiles_are_drawn_pixel_by_pixel(picture, row, top):
+def test_tiles_are_drawn_pixel_by_pixel():
     """Each pixel of a tile is 4 x 4 equal pixels of the figure; the first tile of each row."""
-    imputed = {m: np.where(MISSING > 0, PREDICTIONS[m], IMAGES) for m in MODELS}
-    gauss, t = ([PREDICTIONS[m], imputed[m]] for m in MODELS)
-    shown = [IMAGES, IMAGES, *gauss, *t][row][0]
-    blocks = picture[top + 4 : top + 116, 154:266].reshape(28, 4, 28, 4, 3)
-    assert (blocks == blocks[:, :1, :, :1]).all()
-    tile = blocks[:, 0, :, 0]
-    hidden = MISSING[0] > 0
-    if row == 1:
-        tint = np.array(galleries.MISSING_TINT) * 255
-        assert np.abs(tile[hidden] - tint).max() <= 1
-        tile, shown = tile[~hidden], shown[~hidden]
-    assert np.abs(tile - (255.0 - shown[..., None])).max() <= 1
+    png = to_png(galleries.examples(EXAMPLES)["missing_random"])
+    picture = np.asarray(Image.open(io.BytesIO(png)).convert("RGB"))
+    hidden = MISSING > 0
+    imputed = [[PREDICTIONS[m], np.where(hidden, PREDICTIONS[m], IMAGES)] for m in MODELS]
+    ink = [1 - tiles[0, ..., None] / 255 for tiles in (IMAGES, IMAGES, *imputed[0], *imputed[1])]
+    ink[1] = np.where(hidden[0, ..., None], galleries.MISSING_TINT, ink[1])
+    for tile, top in zip(ink, (10, 126, 264, 380, 518, 634), strict=True):
+        blocks = picture[top + 4 : top + 116, 154:266].reshape(28, 4, 28, 4, 3)
+        assert (blocks == blocks[:, :1, :, :1]).all()
+        np.testing.assert_allclose(
+            blocks[:, 0, :, 0], 255 * np.broadcast_to(tile, (28, 28, 3)), atol=1
+        )

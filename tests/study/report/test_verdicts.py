@@ -7,17 +7,9 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from study.report.verdicts import (
-    BETTER,
-    SAME,
-    UNKNOWN,
-    WORSE,
-    compare,
-    paired,
-    spread,
-    verdict,
-)
+from study.report.verdicts import WORDS, compare, paired, spread, verdict
 
+BETTER, WORSE, SAME, UNKNOWN = WORDS
 GAUSS, T = np.array([3.0, 1.0, 2.0, 2.5]), np.array([2.0, 1.5, 1.0, 2.25])
 
 

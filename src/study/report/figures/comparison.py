@@ -1,6 +1,8 @@
 """The report's main figure: the scores of both models, recipe by recipe, beside the slides'."""
 
 from collections.abc import Sequence
+from itertools import product
+from operator import attrgetter
 from typing import Any
 
 import numpy as np
@@ -47,16 +49,17 @@ def comparison(scores: pd.DataFrame, slides: str | None) -> Figure:
         figsize=(8.4, sum(heights)), layout=ConstrainedLayoutEngine(wspace=0.05, hspace=0.06)
     )
     halves = figure.add_gridspec(2, 1, height_ratios=heights)
-    panels = (
-        halves[0].subgridspec(1, len(recipes)).subplots(sharex=True, sharey=True, squeeze=False)
-    )
-    for ax, recipe in zip(panels[0], recipes, strict=True):
-        pairs = {cell: values.loc[(*cell, recipe)] for cell in sorted(SLIDES, key=_place)}
+    top = halves[0].subgridspec(1, len(recipes))
+    panels = top.subplots(sharex=True, sharey=True, squeeze=False)[0]
+    # What the question is about, the imputation, comes first.
+    cells = sorted(SLIDES, key=attrgetter("output", "metric", "mechanism"))
+    for ax, recipe in zip(panels, recipes, strict=True):
+        pairs = {cell: values.loc[(*cell, recipe)] for cell in cells}
         _changes(ax, pairs, claimed=recipe == slides)
         ax.set_title(f"t prior against Gaussian, recipe {recipe}")
     grid = halves[1].subgridspec(len(METRICS), len(MISSING))
-    rows = [(output, recipe) for output in OUTPUTS for recipe in recipes]
-    for place, (metric, mechanism) in enumerate((m, k) for m in METRICS for k in MISSING):
+    rows = list(product(OUTPUTS, recipes))
+    for place, (metric, mechanism) in enumerate(product(METRICS, MISSING)):
         ax = figure.add_subplot(grid[place])
         for y, (output, recipe) in enumerate(rows):
             cell = Cell(mechanism, output, metric)
@@ -75,11 +78,6 @@ def comparison(scores: pd.DataFrame, slides: str | None) -> Figure:
     several = scores.seed.nunique() > 1
     _legend(figure, with_interval=several, with_slides=slides in recipes)
     return figure
-
-
-def _place(cell: Cell) -> tuple[Any, ...]:
-    """Put what the question is about, the imputation, first."""
-    return OUTPUTS.index(cell.output), cell.metric, cell.mechanism
 
 
 def _changes(ax: Axes, pairs: dict[Cell, pd.DataFrame], *, claimed: bool) -> None:

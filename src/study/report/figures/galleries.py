@@ -15,6 +15,7 @@ MISSING_TINT = (0.97, 0.80, 0.55)
 FRAME = 0.87
 
 
+@style()
 def examples(shown: Mapping[str, Tiles]) -> dict[str, Figure]:
     """Show what both models make of the same test images, by the name of the figure.
 
@@ -26,22 +27,15 @@ def examples(shown: Mapping[str, Tiles]) -> dict[str, Figure]:
     """
     image, _, random, _, square, _ = next(iter(shown.values())).swapaxes(0, 1)
     made = [{model: tiles[:, column] for model, tiles in shown.items()} for column in (1, 3, 5)]
+    rows = [("original", "black", ink(image))]
+    rows += [(NAMES[model], COLOURS[model], ink(made[0][model])) for model in MODELS]
     return {
-        "reconstructions": _reconstructions(image, made[0]),
+        "reconstructions": sheet(rows, breaks=(1,)),
         "missing_random": _missing_pixels(image, random, made[1]),
         "missing_square": _missing_pixels(image, square, made[2]),
     }
 
 
-@style()
-def _reconstructions(images: Tiles, predictions: Mapping[str, Tiles]) -> Figure:
-    """Show test images above what each model makes of them."""
-    rows = [("original", "black", ink(images))]
-    rows += [(NAMES[model], COLOURS[model], ink(predictions[model])) for model in MODELS]
-    return sheet(rows, breaks=(1,))
-
-
-@style()
 def _missing_pixels(images: Tiles, missing: Tiles, predictions: Mapping[str, Tiles]) -> Figure:
     """Show test images, what was missing of them, and what each model puts there."""
     hidden = missing > 0
