@@ -103,29 +103,25 @@ def read(
     if table.empty:
         raise InputError(f"{path}: no rows in it; {remedy}")
 
-    def broken(row: int, rule: str) -> InputError:
-        # Line 1 is the header.
-        return InputError(f"{path}: line {row + 2}: {rule}; {remedy}")
-
     for name in columns:
         if name not in table:
-            raise broken(-1, f"no column {name}")
+            raise InputError(f"{path}: line 1: no column {name}; {remedy}")
     names = [*columns, *(name for name in table if name not in columns)]
     if rest is None and len(names) > len(columns):
-        raise broken(-1, f"unknown column {names[-1]}")
+        raise InputError(f"{path}: line 1: unknown column {names[-1]}; {remedy}")
     values = {}
     for name in names:
         column = columns.get(name, rest)
         assert column is not None
         values[name], bad = column.parse(table[name])
-        if bad.any():
-            row = int(bad.idxmax())
-            raise broken(row, f"{name} {table[name][row]!r} must be {column.rule}")
+        cell = table[name][bad.idxmax()]
+        require(path, ~bad, f"{name} {cell!r} must be {column.rule}", remedy)
     frame = pd.DataFrame(values)
-    if key and (twice := frame.duplicated(list(key))).any():
-        row = int(twice.idxmax())
-        named = ", ".join(f"{name} {table[name][row]!r}" for name in key if table[name][row])
-        raise broken(row, f"a second row for {named}; there must be one")
+    if key:
+        twice = frame.duplicated(list(key))
+        row = table.loc[twice.idxmax(), list(key)]
+        named = ", ".join(f"{name} {cell!r}" for name, cell in row.items() if cell)
+        require(path, ~twice, f"a second row for {named}; there must be one", remedy)
     return frame
 
 

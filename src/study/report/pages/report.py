@@ -21,10 +21,7 @@ BOUNDS = {
     "ess_low": "its effective draws, lowest 5 %",
 }  # fmt: skip
 #: The slides' table, and what it claims: t - gauss.
-CLAIMS = pd.DataFrame(SLIDES.keys()).assign(
-    claimed_gauss=[models["gauss"] for models in SLIDES.values()],
-    claimed_t=[models["t"] for models in SLIDES.values()],
-)
+CLAIMS = pd.DataFrame(SLIDES.keys()).join(pd.DataFrame(SLIDES.values()).add_prefix("claimed_"))
 CLAIMS["claim"] = CLAIMS.claimed_t - CLAIMS.claimed_gauss
 #: What is shown, in order: that table, it with windowed SSIM, and bounds on complete images.
 ROWS = pd.concat(
@@ -201,8 +198,8 @@ def against_slides(scores: pd.DataFrame) -> pd.DataFrame:
     held["distance"], held["chance"] = spread(held.claim, held["diff"], held.sd, held.n)
     pairs = own.pivot(index=[*CELL, "seed"], columns="model", values="value").reset_index()
     pairs = CLAIMS.merge(pairs, on=list(CELL))
-    reaches = ((pairs.t - pairs.gauss) / pairs.claim >= 1).groupby([pairs[c] for c in CELL]).sum()
-    return held.merge(reaches.rename("reaches").reset_index(), on=list(CELL))
+    pairs["reaches"] = (pairs.t - pairs.gauss) / pairs.claim >= 1
+    return held.merge(pairs.groupby(list(CELL)).reaches.sum(), on=list(CELL))
 
 
 def recipe_changes(scores: pd.DataFrame) -> pd.DataFrame:
@@ -242,9 +239,12 @@ def page(
     """
     first = answer(metrics.scores, dataset=params["dataset"])
     compared = compare_models(metrics.scores)
-    sides = ("outliers_gauss", "outliers_t")
-    outliers = images.melt(["recipe", *CELL, "seed"], sides, var_name="model").dropna()
-    outlying = _in_order(paired(outliers, ["recipe", *CELL], sides=sides))
+    sides = dict.fromkeys(first["recipes"], _SIDES)
+    if first["held"]:
+        sides[SLIDES_RECIPE] = _SIDES_BESIDE_SLIDES
+    means = ("outliers_gauss", "outliers_t")
+    outliers = images.melt(["recipe", *CELL, "seed"], means, var_name="model").dropna()
+    outlying = _in_order(paired(outliers, ["recipe", *CELL], sides=means))
     held = against_slides(metrics.scores) if first["held"] else compared[:0]
     changes = recipe_changes(metrics.scores) if first["held"] else compared[:0]
     return {
@@ -260,12 +260,7 @@ def page(
         "environments": runs.environments(histories),
         "all_params": _params_table(params),
         "tables": {
-            recipe: _table(
-                rows[rows.mechanism != "none"],
-                _NAMES,
-                _SIDES_BESIDE_SLIDES if first["held"] and recipe == SLIDES_RECIPE else _SIDES,
-                _VERDICT,
-            )
+            recipe: _table(rows[rows.mechanism != "none"], _NAMES, sides[recipe], _VERDICT)
             for recipe, rows in compared.groupby("recipe", sort=False)
         },
         "images": images.iloc[0].to_dict(),
@@ -328,15 +323,11 @@ def _params_table(params: Mapping[str, Any]) -> pd.DataFrame:
 
 def _over_images(compared: pd.DataFrame, intervals: pd.DataFrame) -> pd.DataFrame:
     words = pd.Series([_verdict(row) for row in intervals.itertuples()])
-    found = intervals.assign(
-        half=(intervals["high"] - intervals["low"]) / 2,
-        better=words == BETTER,
-        worse=words == WORSE,
-    )
+    half = (intervals["high"] - intervals["low"]) / 2
+    found = intervals.assign(half=half, better=words == BETTER, worse=words == WORSE)
     key = ["recipe", *CELL]
     found = found.groupby(key).agg({"half": "median", "better": "sum", "worse": "sum"})
-    rows = _shown(compared).merge(found.reset_index(), on=key)
-    return _table(rows, _RECIPE, _NAMES, _OVER_IMAGES)
+    return _table(_shown(compared).merge(found, on=key), _RECIPE, _NAMES, _OVER_IMAGES)
 
 
 def _latent_table(latent: pd.DataFrame) -> pd.DataFrame:
