@@ -222,6 +222,9 @@ def test_every_number_of_the_table_is_recomputed(rendered, text, recipe):
         assert_shown(row[5], mean_and_ends(t - gauss), decimals(cell))
         assert row[6] == word(cell, t - gauss)
         assert len(row) == 7
+    *_, head, counts = table_rows(section(text, "Recipe by recipe"), "| recipe", f"| `{recipe}`")
+    words = ["cells: " + row[6] for row in rows[: len(SLIDES)]]
+    assert counts[1:] == [str(words.count(name)) for name in head[1:]]
 
 
 def word(cell, differences):
