@@ -26,7 +26,8 @@ def test_killed_training_resumes_to_the_same_bytes(tmp_path):
         assert run.poll() is None, "the run ended before it could be killed"
         assert time.monotonic() < deadline
         time.sleep(0.05)
-    # The same training, started while the first is at work.
+    # The same training, started while the first is at work: held, so that it does not end first.
+    os.killpg(run.pid, signal.SIGSTOP)
     command = (
         sys.executable, "-m", "stages.train", "--model=t", "--recipe=slides", "--seed=0",
         "--split=data/split.npz", f"--out={model}", "--history=h.csv",
