@@ -51,7 +51,7 @@ def imputers(
         for method in names:
             for model in MODELS:
                 imputer = load_imputer(
-                    f"models/{recipe}/{model}-{infer.seeds[0]}.safetensors",
+                    f"models/{recipe}/{model}/{infer.seeds[0]}.safetensors",
                     method=method,
                     n_draws=infer.n_draws,
                     generator=torch.Generator(device).manual_seed(infer.seed),
