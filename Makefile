@@ -56,7 +56,7 @@ time: $(STAMP) ## Measure the imputers' times for the report; nothing else shoul
 	python -m benchmarks.imputation
 
 check-report: $(STAMP) ## Rebuild the reports from tracked files alone; fail if they differ
-	dvc repro --single-item --force imputation report
+	dvc repro --single-item --force compare sweep imputation report
 	git diff --exit-code HEAD -- reports dvc.lock
 
 $(STAMP): pyproject.toml constraints.txt
