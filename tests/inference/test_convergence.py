@@ -123,6 +123,12 @@ def test_rhat_sees_places_spreads_trends_and_chains_that_stick():
     assert chain_ess(torch.zeros(50, 2, 3, 4)).tolist() == [1, 1, 1]
     apart = np.arange(4.0)[:, None] + np.zeros(500)
     assert rhat(chains(apart)).item() == rhat(chains(0 * apart)).item() == math.inf
+    # A model that overflows has chains of nan, whose ranks look like any others.
+    assert (
+        rhat(chains(math.nan * apart)).item()
+        == rhat(chains(np.inf * drifting())).item()
+        == math.inf
+    )
 
 
 def test_rhat_and_ess_are_those_of_the_worst_coordinate():

@@ -65,14 +65,15 @@ def rhat(chains: Tensor) -> Tensor:
     Returns
     -------
     Tensor of shape (n,)
-        Near 1 where the chains agree; inf where none has moved at all.
+        Near 1 where the chains agree; inf where none has moved at all, or one is not finite.
     """
     if not chains.numel():
         return chains.new_empty(chains.shape[2])
     halves = _halves(chains)
     folded = (halves - halves.flatten(0, 1).median(0).values).abs()
     worst = torch.maximum(_plain_rhat(_normal_scores(halves)), _plain_rhat(_normal_scores(folded)))
-    return worst.masked_fill(_stuck(halves), math.inf).amax(-1)
+    lost = _stuck(halves) | ~halves.isfinite().all(0).all(0)
+    return worst.masked_fill(lost, math.inf).amax(-1)
 
 
 def chain_ess(chains: Tensor) -> Tensor:
