@@ -19,7 +19,7 @@ from tqdm import tqdm
 from stages.degrade import expect
 from stages.infer import InferParams
 from study.params import read_params
-from study.report.frames import MODELS
+from study.trials.comparison import MODELS
 from study.trials.imputers import load_imputer
 from vaefill import storage
 from vaefill.baselines import BASELINES

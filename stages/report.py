@@ -11,7 +11,7 @@ from study.params import Params, Seed, parse_paths, read_params, run
 from study.report.experiments import read_sweep
 from study.report.figures import curves, galleries
 from study.report.figures.comparison import comparison
-from study.report.figures.style import MODELS, to_png
+from study.report.figures.style import to_png
 from study.report.imputers import load, score_rows
 from study.report.pages import report
 from study.report.pages.imputation import imputers
@@ -24,6 +24,7 @@ from study.report.runs import (
     load_metrics,
     load_pictures,
 )
+from study.trials.comparison import MODELS
 from study.trials.sweep import SweepParams, load_plan
 from vaefill.storage import save_json, save_table, write_bytes, write_text
 

@@ -4,9 +4,9 @@ from itertools import product
 
 import numpy as np
 
-from study.report.frames import MODELS
 from study.report.imputers import BASELINES, NAMES, SOURCES, load
 from study.report.runs import SCORE_COLUMNS
+from study.trials.comparison import MODELS
 from study.trials.tiles import save_tiles
 from vaefill.storage import save_json, save_table
 

@@ -10,7 +10,8 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
 from study.report.figures.style import df_label
-from study.report.frames import MODELS, Column, read
+from study.report.frames import Column, read
+from study.trials.comparison import MODELS
 from study.trials.sweep import UNNAMED, Experiment, Joint, Kl, Likelihood, Plan
 from vaefill.errors import InputError
 from vaefill.storage import load_table

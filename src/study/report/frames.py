@@ -16,7 +16,6 @@ import pandas as pd
 from vaefill.errors import InputError
 from vaefill.storage import load_table
 
-MODELS = ("gauss", "t")
 REMEDY = "delete it, and `dvc repro` makes it anew"
 
 

@@ -14,13 +14,14 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from study.report.frames import MODELS, REMEDY, Column, read, require
+from study.report.frames import REMEDY, Column, read, require
 from study.report.runs import SCORE_COLUMNS
+from study.trials.comparison import MECHANISMS, MODELS
 from study.trials.tiles import load_tiles
 from vaefill.errors import InputError
+from vaefill.metrics.calibration import INTERVALS
 from vaefill.storage import load_json
 
-MECHANISMS = ("random", "square")
 GROUPS = {
     "baseline": "without a VAE",
     "inference": "VAEs trained on complete images",
@@ -42,8 +43,6 @@ SOURCES = {
     "complete": "complete images", "zero": "zeros", "mean": "single imputation",
     "multiple": "multiple imputation",
 }  # fmt: skip
-#: Levels whose coverage ``scores.csv`` repeats; a calibration curve is drawn of more.
-INTERVALS = (0.5, 0.9, 0.95)
 
 _NUMBER, _PERHAPS = Column(float), Column(float, empty=True)
 _RUN = {

@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from study.report.frames import MODELS, Column, read
-from study.trials.comparison import CELLS
+from study.report.frames import Column, read
+from study.trials.comparison import CELLS, MODELS
 from study.trials.tiles import load_tiles
 from vaefill.errors import InputError
 

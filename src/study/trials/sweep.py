@@ -13,6 +13,7 @@ from typing import Annotated, Literal, NamedTuple, TypeVar
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationError
 
 from study.params import Params, positive, read_yaml
+from study.trials.comparison import MECHANISMS, METRICS, OUTPUTS
 from vaefill.errors import InputError
 from vaefill.storage import load_table, save_table
 
@@ -26,10 +27,6 @@ Weight = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Grid = Annotated[
     list[T], Field(min_length=1), BeforeValidator(lambda v: v if isinstance(v, list) else [v])
 ]
-
-MECHANISMS = ("random", "square")
-OUTPUTS = ("prediction", "imputation")
-METRICS = ("mse", "ssim_global", "ssim")
 
 #: Not shown in a name: names do not change with the defaults of ``params.yaml``.
 UNNAMED = ("product", "monte_carlo", "bernoulli", 1.0)

@@ -10,8 +10,9 @@ from scipy import stats
 
 from study.report.figures import curves, galleries
 from study.report.figures.comparison import comparison
-from study.report.figures.style import COLOURS, LINES, MARKERS, MODELS, to_png
+from study.report.figures.style import COLOURS, LINES, MARKERS, to_png
 from study.slides import SLIDES, Cell
+from study.trials.comparison import MODELS
 
 RNG = np.random.default_rng(0)
 IMAGES = RNG.integers(256, size=(10, 28, 28), dtype=np.uint8)

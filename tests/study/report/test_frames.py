@@ -6,7 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from study.report.frames import MODELS, Column, read
+from study.report.frames import Column, read
+from study.trials.comparison import MODELS
 from vaefill.errors import InputError
 
 COLUMNS = {

@@ -13,7 +13,8 @@ from scipy.optimize import minimize
 from study.report.figures.galleries import MISSING_TINT
 from study.report.figures.imputation import planned, spread
 from study.report.figures.style import COLOURS, GREY, MARKERS, to_png
-from study.report.imputers import MECHANISMS, TRAINED
+from study.report.imputers import TRAINED
+from study.trials.comparison import MECHANISMS
 
 LABELS = {key: name(*key).replace("`", "") for key in ERRORS}
 ROWS = sorted(ERRORS, key=SECONDS.__getitem__)

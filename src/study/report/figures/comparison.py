@@ -13,8 +13,9 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import ArrayLike
 
-from study.report.figures.style import COLOURS, GREY, MARKERS, MODELS, NAMES, style
+from study.report.figures.style import COLOURS, GREY, MARKERS, NAMES, style
 from study.slides import SLIDES, Cell
+from study.trials.comparison import MODELS
 from vaefill.metrics.statistics import Interval, mean_interval, paired_difference
 
 MISSING = {"random": "random pixels missing", "square": "a square missing"}

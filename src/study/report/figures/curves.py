@@ -10,7 +10,8 @@ from matplotlib.ticker import MaxNLocator
 from numpy.typing import ArrayLike
 from scipy import stats
 
-from study.report.figures.style import COLOURS, GREY, LINES, MODELS, NAMES, df_label, style
+from study.report.figures.style import COLOURS, GREY, LINES, NAMES, df_label, style
+from study.trials.comparison import MODELS
 
 PARTS = {"train": "training", "valid": "validation"}
 

@@ -7,7 +7,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from study.report.figures.style import COLOURS, DPI, MODELS, NAMES, df_label, style
+from study.report.figures.style import COLOURS, DPI, NAMES, df_label, style
+from study.trials.comparison import MODELS
 
 Tiles = NDArray[np.uint8]
 

@@ -19,9 +19,10 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import isotonic_regression
 
 from study.report.figures.galleries import MISSING_TINT, ink, sheet
-from study.report.figures.style import COLOURS, DPI, GREY, MODELS, NAMES, look, style
-from study.report.imputers import GROUPS, MECHANISMS, SOURCES, Imputers
+from study.report.figures.style import COLOURS, DPI, GREY, NAMES, look, style
+from study.report.imputers import GROUPS, SOURCES, Imputers
 from study.report.ranking import MSE
+from study.trials.comparison import MECHANISMS, MODELS
 
 TITLES = {"random": "random pixels missing", "square": "a square missing"}
 SETTINGS = {"random": "missing pixels (% of the image)", "square": "side of the square (pixels)"}

@@ -14,8 +14,9 @@ import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
 
-MODELS = ("gauss", "t")
-NAMES = {"gauss": "Gaussian", "t": "t prior"}
+from study.report import formats
+
+NAMES = formats.MODELS
 COLOURS = {"gauss": "#0072B2", "t": "#D55E00"}
 MARKERS = {"gauss": "o", "t": "s"}
 LINES: dict[str, Any] = {"gauss": "-", "t": (0, (4, 1.5))}

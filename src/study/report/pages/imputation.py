@@ -9,7 +9,7 @@ import pandas as pd
 from study.report import formats
 from study.report.figures import imputation as figures
 from study.report.formats import MODELS, NONE, duration, share, texts
-from study.report.imputers import BASELINES, GROUPS, MECHANISMS, SOURCES, Imputers
+from study.report.imputers import BASELINES, GROUPS, SOURCES, Imputers
 from study.report.ranking import (
     ACCURACY,
     COVERAGE,
@@ -26,6 +26,7 @@ from study.report.ranking import (
 )
 from study.report.runs import environments
 from study.report.verdicts import BETTER, SAME, UNKNOWN, WORSE, paired, verdict
+from study.trials.comparison import MECHANISMS
 
 #: How far from the best a method may be that is recommended for its speed.
 NEAR = 0.10

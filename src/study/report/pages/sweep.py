@@ -34,7 +34,6 @@ from study.slides import SLIDES
 from study.trials.sweep import Plan
 from vaefill.metrics.statistics import Interval, mean_interval
 
-WORDS = (verdicts.BETTER, verdicts.WORSE, verdicts.SAME, verdicts.UNKNOWN)
 CELLS = {f"mse/{c.mechanism}/{c.output}": v for c, v in SLIDES.items() if c.metric == "mse"}
 #: What the findings look at; where the likelihood differs, its own score instead of the ELBO.
 LOOKED_AT = ("elbo", "mse/random/imputation", "mse/square/imputation")
@@ -128,8 +127,10 @@ def findings(sweep: Sweep, *, slides: bool = True) -> pd.DataFrame:
         question = "Less KL instead of a t: gains as much as the slides' t, by means alone"
         words = done.map({True: verdicts.BETTER, False: verdicts.SAME})
         rows.append(_row(question, words, cells["cell"] + at))
-    table = pd.DataFrame(rows, columns=["question", *WORDS], dtype=str).fillna(NONE)
-    return table if (table[verdicts.UNKNOWN] != NONE).any() else table.drop(columns=WORDS[-1])
+    table = pd.DataFrame(rows, columns=["question", *verdicts.WORDS], dtype=str).fillna(NONE)
+    return (
+        table if (table[verdicts.UNKNOWN] != NONE).any() else table.drop(columns=verdicts.WORDS[-1])
+    )
 
 
 def _finding(shown: pd.DataFrame) -> dict[str, str]:
@@ -143,7 +144,7 @@ def _finding(shown: pd.DataFrame) -> dict[str, str]:
     else:
         names = metrics + " at " + places
     entries = [
-        f"{name} ({_size(look)})" if look.verdict in WORDS[:2] else name
+        f"{name} ({_size(look)})" if look.verdict in verdicts.WORDS[:2] else name
         for name, look in zip(names, shown.itertuples(), strict=True)
     ]
     return _row(question, shown["verdict"], entries)
@@ -211,7 +212,7 @@ def page(sweep: Sweep, figures: Collection[str], *, slides: bool) -> dict[str, A
         "slides": slides,
         "figures": figures,
         "told": int((shown["verdict"] != verdicts.UNKNOWN).sum()),
-        "excluding": int(shown["verdict"].isin(WORDS[:2]).sum()),
+        "excluding": int(shown["verdict"].isin(verdicts.WORDS[:2]).sum()),
         "places": defaultdict(list, shown.groupby([topic, "verdict"])["place"].agg(list)),
         "findings": findings(sweep, slides=slides),
         "differences": {name: differences(found, name) for name in SECTIONS},
