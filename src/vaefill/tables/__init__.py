@@ -1,0 +1,1 @@
+"""People's own tables: the parts of the imputer, one concept each."""
