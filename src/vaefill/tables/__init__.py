@@ -1,1 +1,1 @@
-"""People's own tables: the parts of the imputer, one concept each."""
+"""Parts of the imputer of tables; each module is one concept."""
