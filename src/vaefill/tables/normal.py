@@ -179,7 +179,7 @@ def fit_normal(
     start: MultivariateNormal | None = None,
     max_rows: int | None = None,
     generator: torch.Generator | None = None,
-    tol: float = 1e-3,
+    tol: float = 3e-3,
     max_iter: int = 100,
 ) -> MultivariateNormal:
     r"""Fit a normal distribution to incomplete rows by EM [2]_.
@@ -211,7 +211,7 @@ def fit_normal(
         Of more rows, fit so many that `generator` chooses, so that time is bounded.
     generator : torch.Generator, optional
         Needed with `max_rows`.
-    tol : float, default=1e-3
+    tol : float, default=3e-3
         EM ends when no mean and no covariance changes by more than this, in units of D.
     max_iter : int, default=100
         EM ends after so many iterations in any case.
