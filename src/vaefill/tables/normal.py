@@ -4,7 +4,7 @@ Everything here needs, of each row, the block of the precision :math:`K = \Sigma
 to its missing cells :math:`m`, and no larger matrix: with the observed cells :math:`o`, centred
 at :math:`\mu`,
 
-.. math:: C = \operatorname{Cov}(x_m \mid x_o) = K_{mm}^{-1}, \qquad \hat z_m = -C K_{mo} z_o, \qquad
+.. math:: C = \operatorname{Cov}(x_m \mid x_o) = K_{mm}^{-1}, \quad \hat z_m = -C K_{mo} z_o, \quad
     \ln |\Sigma_{oo}| = \ln |\Sigma| + \ln |K_{mm}|
 
 and with :math:`J = \Sigma_{oo}^{-1} = K_{oo} - K_{om} C K_{mo}` and the row completed to
@@ -226,9 +226,7 @@ def fit_normal(
     spread = torch.where(observed, values - mu, 0).square().sum(0) / count
     spread = spread.clamp(min=FLOOR)
     normal = start or MultivariateNormal(mu, spread.diag())
-    rows = observed.any(1).nonzero()[:, 0]
-    if max_rows is not None and len(rows) > max_rows:
-        rows = rows[torch.randperm(len(rows), generator=generator, device=rows.device)[:max_rows]]
+    rows = some_rows(observed, max_rows, generator)
     values, observed = values[rows], observed[rows]
     unit = spread.sqrt()
     for _ in range(max_iter if len(rows) else 0):
@@ -240,6 +238,20 @@ def fit_normal(
         if all(change.abs().max() < tol for change in moved):
             break
     return normal
+
+
+def some_rows(observed: Tensor, max_rows: int | None, generator: torch.Generator | None) -> Tensor:
+    """Choose rows to fit to: those with an observed cell, or `max_rows` of them at random.
+
+    Returns
+    -------
+    int Tensor of shape (m,)
+        Their indices.
+    """
+    rows = observed.any(1).nonzero()[:, 0]
+    if max_rows is None or len(rows) <= max_rows:
+        return rows
+    return rows[torch.randperm(len(rows), generator=generator, device=rows.device)[:max_rows]]
 
 
 def _em_step(
