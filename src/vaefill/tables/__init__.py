@@ -1,1 +1,1 @@
-"""Parts of the imputer of tables; each module is one concept."""
+"""People's own tables: the parts of the imputer, one concept each."""
