@@ -1,14 +1,13 @@
-r"""One more expert: a chain of extra-trees, as in missForest.
+r"""One more expert: a chain of extra-trees, in the manner of missForest [1]_.
 
-Columns take turns. The cells of a column that are missing are predicted from all other columns as
-they are completed so far, by a forest that learned from the rows in which it is observed [1]_; the
-columns with fewest missing cells come first, and the round is repeated while completions settle.
-The forests are extremely randomised trees [2]_, and the first completion is one that a better
-start than means gave: the linear answer.
+Columns take turns, those with the fewest missing cells first. The missing cells of a column are
+predicted from all other columns as they are completed so far, by extremely randomised trees [2]_
+that learned from the rows in which the column is observed. The first completion is the linear
+answer, far better than means: from there the second round is the last one worth its time. What a
+third one changes is mostly the luck of its trees; twice as many trees in the last gain more.
 
-Only forests of the last round that settled are kept. They complete new rows, row by row and
-without learning anew, in as many rounds. A forest is plain arrays: its fitted trees are copied out
-of scikit-learn, with which nothing is left to do once they are.
+The forests of the last round are kept, as plain arrays. They complete new rows, each by itself and
+without learning anew, in as many rounds.
 
 References
 ----------
@@ -26,28 +25,29 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+#: Bounds the size of a fitted chain, about 60 MB: leaves of all its trees together.
+MAX_LEAVES = 2_000_000
+
 
 @dataclass(frozen=True)
 class Trees:
-    """The trees that predict the slots of one column, all their nodes in a row.
+    """The trees that predict the slots of one column, their nodes one after another.
 
     Parameters
     ----------
     slots : integer Tensor of shape (k,)
         The slots that are predicted.
     roots : integer Tensor of shape (n_trees,)
-        Where each tree begins.
-    child : integer Tensor of shape (n_nodes,)
-        A node's child for values up to the threshold; the other child is the next node. A leaf
-        is its own child.
-    feature : integer Tensor of shape (n_nodes,)
-        The slot that a node looks at.
+        The first node of each tree.
+    child : int32 Tensor of shape (n_nodes,)
+        Where values up to the threshold go; those above it go to the node after. A leaf is its
+        own child.
+    feature : int16 Tensor of shape (n_nodes,)
+        The slot that is compared with the threshold.
     threshold : float32 Tensor of shape (n_nodes,)
-        In a leaf infinite, so that nothing leaves it.
+        Infinite in a leaf, which nothing leaves.
     value : float32 Tensor of shape (n_nodes, k)
-        Mean of the training cells in the node.
-    depth : int
-        Steps from a root to the deepest leaf.
+        Mean of the slots in the training rows that come by.
     """
 
     slots: Tensor
@@ -56,35 +56,35 @@ class Trees:
     feature: Tensor
     threshold: Tensor
     value: Tensor
-    depth: int
 
-    def predict(self, x: Tensor) -> Tensor:
-        """Mean over the trees of the leaf that each row falls into.
+    def predict(self, rows: Tensor) -> Tensor:
+        """Mean over the trees of the leaf that each row ends in.
 
         Parameters
         ----------
-        x : float32 Tensor of shape (n, p)
+        rows : Tensor of shape (n, p)
             Completed rows.
 
         Returns
         -------
         float64 Tensor of shape (n, k)
         """
-        # NumPy: on a CPU its gathers take a third of the time of torch's.
-        roots, child, feature = (
-            part.cpu().numpy().astype(np.int64) for part in (self.roots, self.child, self.feature)
+        # NumPy's gathers take a third of the time of torch's; a tree at a time stays in the cache.
+        cells = _single(rows).ravel()
+        child, feature = (
+            part.cpu().numpy().astype(np.int64) for part in (self.child, self.feature)
         )
-        threshold, value, cells = (
-            part.cpu().numpy() for part in (self.threshold, self.value, x.flatten())
-        )
-        # Tree by tree, so that what is looked up next lies close by.
-        first = np.tile(np.arange(0, x.numel(), x.shape[1]), len(roots))
-        node = np.repeat(roots, len(x))
-        for _ in range(self.depth):
-            beyond = cells.take(feature.take(node) + first) > threshold.take(node)
-            node = child.take(node) + beyond
-        leaf = value[node].reshape(len(roots), len(x), -1)
-        return torch.from_numpy(leaf.mean(0, dtype=np.float64)).to(x.device)
+        threshold, value = (part.cpu().numpy() for part in (self.threshold, self.value))
+        first = np.arange(0, len(cells), rows.shape[1])
+        total = np.zeros((len(rows), value.shape[1]))
+        for root in self.roots.tolist():
+            node, below = np.full(len(rows), -1), np.full(len(rows), root)
+            while (below != node).any():
+                node = below
+                above = cells.take(feature.take(node) + first) > threshold.take(node)
+                below = child.take(node) + above
+            total += value[node]
+        return torch.from_numpy(total / len(self.roots)).to(rows.device)
 
 
 @dataclass(frozen=True)
@@ -96,7 +96,7 @@ class Forest:
     trees : tuple of Trees
         Those of each column that could be learned, in their turn.
     n_rounds : int
-        How often they all take turns.
+        How often all of them take turns.
     """
 
     trees: tuple[Trees, ...]
@@ -115,14 +115,12 @@ class Forest:
         Returns
         -------
         float64 Tensor of shape (n, p)
-            Observed cells as they are.
+            Observed cells as they are; missing ones as they started where no tree was learned.
         """
-        completed = start.double().where(~observed, values.double())
+        completed = values.double().where(observed, start.double())
         for _ in range(self.n_rounds):
             for trees in self.trees:
-                rows = (~observed[:, trees.slots[0]]).nonzero()
-                x = completed[rows[:, 0]].float()
-                completed[rows, trees.slots] = trees.predict(x)
+                _take_turn(trees, completed, observed)
         return completed
 
 
@@ -133,14 +131,11 @@ def fit_forest(
     column: Tensor,
     generator: torch.Generator,
     *,
-    n_trees: int = 30,
-    max_rounds: int = 4,
-    max_samples: int = 4000,
+    n_trees: int = 60,
+    n_rounds: int = 2,
+    max_samples: int = 8000,
 ) -> Forest:
     """Fit a chain of forests to incomplete rows; the module says how.
-
-    A round is the last one when it changes the completion more than the one before did, in squares
-    summed over all missing cells; its forests are then dropped.
 
     Parameters
     ----------
@@ -149,75 +144,77 @@ def fit_forest(
     observed : bool Tensor of shape (n, p)
         Cells whose value is known; all slots of a column together.
     column : integer Tensor of shape (p,)
-        The column that each slot is of. A column is predicted from the slots of all others.
+        The column that each slot is of: predicted together, and not from one another.
     generator : torch.Generator
-        Seeds the forests.
-    n_trees : int, default=30
-        Of each forest.
-    max_rounds : int, default=4
+        Seeds the trees.
+    n_trees : int, default=60
+        Of each column in the last round; half as many in those before. At least 2.
+    n_rounds : int, default=2
         At least 1.
-    max_samples : int, default=4000
-        Rows that a tree learns from: drawn with replacement where there are more. It bounds the
-        time and the size of the trees.
+    max_samples : int, default=8000
+        Rows that a tree learns from, drawn with replacement where there are more: a bound on time.
 
     Returns
     -------
     Forest
+        Without trees for a column that is observed nowhere, or the only one.
     """
+    from sklearn.ensemble import ExtraTreesRegressor  # a second that others need not wait
+
     groups = [(column == j).nonzero()[:, 0] for j in column.unique()]
     groups = [slots for slots in groups if observed[:, slots[0]].any() and len(slots) < len(column)]
     groups.sort(key=lambda slots: int((~observed[:, slots[0]]).sum()))
-    completed = start.double().where(~observed, values.double())
-    forest, last = Forest((), 0), float("inf")
-    for n_rounds in range(1, max_rounds + 1):
-        before, turns = completed.clone(), []
+    completed = values.double().where(observed, start.double())
+    trees: list[Trees] = []
+    for left in reversed(range(n_rounds)):
+        trees = []
         for slots in groups:
-            seed = int(torch.randint(2**31, (), generator=generator, device=generator.device))
-            trees = _fit_trees(completed, observed, slots, seed, n_trees, max_samples)
-            rows = (~observed[:, slots[0]]).nonzero()
-            completed[rows, slots] = trees.predict(completed[rows[:, 0]].float())
-            turns.append(trees)
-        change = float((completed - before).square().sum())
-        if change > last:
-            break
-        forest, last = Forest(tuple(turns), n_rounds), change
-    return forest
+            rows, own = _single(completed[observed[:, slots[0]]]), slots.cpu().numpy()
+            others = np.delete(np.arange(len(column)), own)
+            many = len(rows) > max_samples
+            model = ExtraTreesRegressor(
+                n_trees // 2 if left else n_trees,
+                max_features=0.5,
+                min_samples_leaf=2,
+                max_leaf_nodes=max(2, MAX_LEAVES // (n_trees * len(groups))),
+                bootstrap=many,
+                max_samples=max_samples if many else None,
+                random_state=int(
+                    torch.randint(2**31, (), generator=generator, device=generator.device)
+                ),
+            )
+            target = rows[:, own] if len(own) > 1 else rows[:, own[0]]
+            model.fit(rows[:, others], target)
+            trees.append(_copy(model, slots, others))
+            _take_turn(trees[-1], completed, observed)
+    return Forest(tuple(trees), n_rounds)
 
 
-def _fit_trees(
-    completed: Tensor, observed: Tensor, slots: Tensor, seed: int, n_trees: int, max_samples: int
-) -> Trees:
-    """Learn the slots of a column from all others, in the rows in which it is observed."""
-    from sklearn.ensemble import ExtraTreesRegressor  # a second that others need not wait
+def _take_turn(trees: Trees, completed: Tensor, observed: Tensor) -> None:
+    """Predict the missing cells of a column anew, in place."""
+    rows = (~observed[:, trees.slots[0]]).nonzero()
+    completed[rows, trees.slots] = trees.predict(completed[rows[:, 0]])
 
-    table, own = completed[observed[:, slots[0]]].cpu().numpy(), slots.cpu().numpy()
-    others = np.delete(np.arange(table.shape[1]), own)
-    many = len(table) > max_samples
-    model = ExtraTreesRegressor(
-        n_trees,
-        max_features=0.5,
-        min_samples_leaf=2,
-        bootstrap=many,
-        max_samples=max_samples if many else None,
-        random_state=seed,
-    )
-    target = table[:, own]
-    model.fit(table[:, others].astype(np.float32), target if len(own) > 1 else target[:, 0])
+
+def _single(rows: Tensor) -> NDArray[np.float32]:
+    """In the precision that trees compare in, and within its range."""
+    single: NDArray[np.float32] = rows.clamp(-1e38, 1e38).float().cpu().numpy()
+    return single
+
+
+def _copy(model: Any, slots: Tensor, others: NDArray[np.int64]) -> Trees:
+    """Copy the trees of a fitted forest, whose features are the slots `others`."""
     parts: list[list[NDArray[Any]]] = []
-    n_nodes = 0
+    root = 0
     for tree in (estimator.tree_ for estimator in model.estimators_):
-        parts.append([np.array([n_nodes]), *_nodes(tree, n_nodes, others)])
-        n_nodes += tree.node_count
-    roots, child, feature, threshold, value = (
-        torch.from_numpy(np.concatenate(part)).to(completed.device)
-        for part in zip(*parts, strict=True)
-    )
-    depth = max(estimator.tree_.max_depth for estimator in model.estimators_)
-    return Trees(slots, roots, child, feature, threshold, value, depth)
+        parts.append([np.array([root]), *_nodes(tree, root, others)])
+        root += tree.node_count
+    arrays = (np.concatenate(part) for part in zip(*parts, strict=True))
+    return Trees(slots, *(torch.from_numpy(array).to(slots.device) for array in arrays))
 
 
-def _nodes(tree: Any, offset: int, others: NDArray[np.int64]) -> list[NDArray[Any]]:
-    """Nodes of a fitted tree in another order: siblings side by side."""
+def _nodes(tree: Any, root: int, others: NDArray[np.int64]) -> list[NDArray[Any]]:
+    """Nodes of a fitted tree, from `root` on and in another order: siblings side by side."""
     left, right = tree.children_left, tree.children_right
     inner = np.flatnonzero(left >= 0)
     pairs = 1 + 2 * np.arange(len(inner))
@@ -227,13 +224,13 @@ def _nodes(tree: Any, offset: int, others: NDArray[np.int64]) -> list[NDArray[An
     child[place[inner]] = pairs
     order = np.argsort(place)
     leaf = left[order] < 0
-    feature = np.where(leaf, 0, others[tree.feature[order]])
+    feature = others[np.where(leaf, 0, tree.feature[order])]
     # Values are compared as float32: the same of them are above a threshold rounded down.
     threshold = tree.threshold[order].astype(np.float32)
     down = np.nextafter(threshold, np.float32(-np.inf))
     threshold = np.where(threshold > tree.threshold[order], down, threshold)
     return [
-        (child + offset).astype(np.int32),
+        (child + root).astype(np.int32),
         feature.astype(np.int16),
         np.where(leaf, np.float32(np.inf), threshold),
         tree.value[order, :, 0].astype(np.float32),
