@@ -16,7 +16,7 @@ def generator(seed=0):
 
 
 def table(n=120, p=4, missing=0.3, seed=0):
-    """Curved rows, what is observed of them, means instead of the rest, and the columns."""
+    """Curved rows, what is observed of them, the columns, and means instead of the rest."""
     rng = np.random.default_rng(seed)
     code = rng.normal(size=n)
     truth = np.stack([np.sin((1 + j / 2) * code + j) for j in range(p)], 1)
@@ -24,15 +24,16 @@ def table(n=120, p=4, missing=0.3, seed=0):
     observed = rng.random((n, p)) >= missing
     mean = np.where(observed, truth, 0).sum(0) / observed.sum(0)
     start = np.where(observed, truth, mean)
-    return *(torch.from_numpy(x) for x in (truth, observed, start)), torch.arange(p)
+    truth, observed, start = (torch.from_numpy(x) for x in (truth, observed, start))
+    return truth, observed, torch.arange(p), start
 
 
 def two_slots():
     """The same with its last two columns as the indicators of one."""
-    truth, observed, start, _ = table()
+    truth, observed, _, start = table()
     truth[:, 2:] = truth[:, 2:].sign()
     observed[:, 3] = observed[:, 2]
-    return truth, observed, start.where(~observed, truth), torch.tensor([5, 3, 4, 4])
+    return truth, observed, torch.tensor([5, 3, 4, 4]), start.where(~observed, truth)
 
 
 @pytest.fixture
@@ -72,19 +73,19 @@ def test_thresholds_are_compared_as_scikit_learn_compares_them():
     high = np.nextafter(low, np.float32(np.inf))
     x = torch.from_numpy(np.array([[low, 0], [high, 1]] * 4, np.float64))
     observed = torch.ones(8, 2, dtype=torch.bool)
-    forest = fit_forest(x, observed, x, torch.arange(2), generator(), n_rounds=1)
+    forest = fit_forest(x, observed, torch.arange(2), x, generator(), n_rounds=1)
     (of_second,) = (trees for trees in forest.trees if trees.slots == 1)
     np.testing.assert_allclose(of_second.predict(x)[:, 0], x[:, 1])
 
 
 def test_columns_take_turns_from_the_fewest_missing_cells_on(models):
-    truth, observed, start, column = two_slots()
-    forest = fit_forest(truth, observed, start, column, generator(), n_trees=10)
+    truth, observed, column, start = two_slots()
+    forest = fit_forest(truth, observed, column, start, generator(), n_trees=10)
     assert [len(model.estimators_) for model in models] == [5] * 3 + [10] * 3
     missing = (~observed).sum(0)
     turns = sorted([[0], [1], [2, 3]], key=lambda slots: missing[slots[0]])
     assert [trees.slots.tolist() for trees in forest.trees] == turns
-    new, known, begin, _ = table(seed=1)
+    new, known, _, begin = table(seed=1)
     known[:, 3] = known[:, 2]
     expected = np.where(known, new, begin)
     for _ in range(2):
@@ -98,10 +99,10 @@ def test_columns_take_turns_from_the_fewest_missing_cells_on(models):
 
 
 def test_it_learns_curves_and_completes_new_rows_each_by_itself():
-    truth, observed, start, column = table(n=400)
-    forest = fit_forest(truth, observed, start, column, generator(), n_trees=20)
+    truth, observed, column, start = table(n=400)
+    forest = fit_forest(truth, observed, column, start, generator(), n_trees=20)
     for seed in (0, 1):
-        truth, observed, start, _ = table(n=400, seed=seed)
+        truth, observed, _, start = table(n=400, seed=seed)
         found = forest.complete(truth, observed, start)
         missing = ~observed
         error, at_start = ((x - truth)[missing].square().mean() for x in (found, start))
@@ -130,7 +131,7 @@ def test_tiny_tables(shape):
     observed[0:1, 0] = False
     observed[:, -1] = False  # a column that is observed nowhere stays as it started
     start = torch.full(shape, 0.5)
-    forest = fit_forest(values, observed, start, torch.arange(shape[1]), generator(), n_trees=2)
+    forest = fit_forest(values, observed, torch.arange(shape[1]), start, generator(), n_trees=2)
     completed = forest.complete(values, observed, start)
     assert completed.shape == shape
     assert completed.isfinite().all()
@@ -138,9 +139,9 @@ def test_tiny_tables(shape):
 
 
 def test_huge_values_are_within_the_range_of_trees():
-    truth, observed, start, column = table(n=50)
+    truth, observed, column, start = table(n=50)
     truth[0, 0], observed[0] = 1e100, True
-    forest = fit_forest(truth, observed, start, column, generator(), n_trees=4)
+    forest = fit_forest(truth, observed, column, start, generator(), n_trees=4)
     found = forest.complete(truth, observed, start)
     assert found.isfinite().all()
     assert found[0, 0] == 1e100

@@ -132,8 +132,8 @@ class Forest:
 def fit_forest(
     values: Tensor,
     observed: Tensor,
-    start: Tensor,
     column: Tensor,
+    start: Tensor,
     generator: torch.Generator,
     *,
     n_trees: int = 60,
@@ -144,12 +144,14 @@ def fit_forest(
 
     Parameters
     ----------
-    values, start : Tensor of shape (n, p)
-        The rows, standardised, and a first completion of what is missing in them.
+    values : Tensor of shape (n, p)
+        The rows, standardised.
     observed : bool Tensor of shape (n, p)
         Cells whose value is known; all slots of a column together.
     column : integer Tensor of shape (p,)
         The column that each slot is of: predicted together, and not from one another.
+    start : Tensor of shape (n, p)
+        A first completion of what is missing.
     generator : torch.Generator
         Seeds the trees.
     n_trees : int, default=60
