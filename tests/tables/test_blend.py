@@ -120,6 +120,14 @@ def test_an_outlier_rules_the_weights_of_least_squares_but_not_of_the_t(rng):
     np.testing.assert_allclose(weights_of(f, y, 0, df=1e9), weights_of(f, y, 0), atol=1e-6)
 
 
+def test_an_outlier_alone_in_its_column_is_known_by_the_errors_of_others(rng):
+    f, y = guesses(rng, 401, [0.3, 1.0])
+    column = np.repeat([0, 1], [400, 1])
+    clean = weights_of(f[:-1], y[:-1], column[:-1], n_columns=2, df=4.0)
+    y[-1] += 600 * np.sign(f[-1, 1] - f[-1, 0])
+    np.testing.assert_allclose(weights_of(f, y, column, df=4.0), clean, atol=0.02)
+
+
 def test_student_t_weights_maximise_the_likelihood(rng):
     # One column and no pseudo-cells of its own; the common weights then do not matter.
     y = rng.normal(size=2000)
