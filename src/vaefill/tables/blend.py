@@ -7,7 +7,7 @@ For the held-out cells i of column j, with the guesses :math:`f_i` of k candidat
         + \lambda s_j \|w - \bar w\|^2
 
 where :math:`\lambda` is a number of pseudo-cells and :math:`s_j` how far the candidates differ in
-a cell of the column: the mean of :math:`a_i (f_{il} - \bar f_i)^2`. The common weights
+a cell of the column: the mean of :math:`(f_{il} - \bar f_i)^2`, weighted by a. The common weights
 :math:`\bar w` solve the same over all cells, each divided by the variance of its column, with ten
 pseudo-cells that ask for equal weights. A column without held-out cells thus takes the common
 weights, and a table without any takes equal ones: nothing speaks against any candidate, and a
@@ -87,7 +87,8 @@ def blend_weights(
     trust = np.ones(len(y))
     for _ in range(1 if math.isinf(df) else _EM_STEPS):
         trust = (1 + 1 / df) / (1 + squared / _scale(trust * squared, cells, n_columns) / df)
-        common = _shrunk(error, trust / _variance(y, trust, cells, n_columns), _FEW, equal)
+        deviation = np.sqrt(_variance(y, trust, cells, n_columns))[:, None]
+        common = _shrunk(error / deviation, trust, _FEW, equal)
         weights = np.tile(common, (n_columns, 1))
         for j in np.unique(cells):
             own = cells == j
@@ -100,10 +101,9 @@ def _shrunk(error: Floats, trust: Floats, pseudo_count: float, towards: Floats) 
     """Weights of least trusted squared error on the simplex, shrunk towards given ones."""
     if not np.ptp(error, axis=1).any():  # also where there is no cell
         return towards
-    error = np.sqrt(trust)[:, None] * error
-    spread = (error - error.mean(1, keepdims=True)).std()
+    spread = np.average(error.var(1), weights=trust)
     away = np.eye(len(towards)) - towards[:, None]  # away @ w is w - towards
-    rows = np.vstack([error, math.sqrt(pseudo_count) * spread * away])
+    rows = np.vstack([np.sqrt(trust)[:, None] * error, math.sqrt(pseudo_count * spread) * away])
     factor = np.linalg.qr(rows / np.abs(rows).max(), mode="r")
     size, _ = nnls(np.vstack([factor, np.ones(len(towards))]), np.r_[np.zeros(len(factor)), 1.0])
     weights: Floats = size / size.sum()
