@@ -1,0 +1,239 @@
+"""Tables as people have them: arrays and data frames, read and filled column by column.
+
+Data frames are read through narwhals, so that pandas, polars and others are the same here and none
+of them is imported. Arrays are read as they are, lists of lists as arrays. Nothing that is given is
+ever written to.
+"""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import narwhals.stable.v2 as nw
+import numpy as np
+from numpy.typing import NDArray
+
+from vaefill.errors import InputError
+from vaefill.tables.cells import (
+    Cells,
+    Family,
+    Value,
+    from_numbers,
+    from_objects,
+    marks,
+    unusable,
+)
+
+Names = tuple[str | int, ...] | None
+
+_OF_KIND: Mapping[str, Family] = {"f": "float", "i": "integer", "u": "integer", "b": "boolean"}
+_WIDER: Mapping[str, Any] = {
+    "f": nw.Float64,
+    "i": nw.Int64,
+    "u": nw.UInt64,
+    "b": nw.Boolean,
+    "U": nw.String,
+}
+
+
+@dataclass(frozen=True)
+class Fill:
+    """What to write into one column.
+
+    Parameters
+    ----------
+    rows : int array of shape (k,)
+        Where.
+    values : array of shape (k,)
+        What: float64, int64, uint64, bool or fixed-width text.
+    levels : tuple
+        All values that a column of categories must be able to hold.
+    """
+
+    rows: NDArray[np.intp]
+    values: NDArray[Any]
+    levels: tuple[Value, ...] = ()
+
+    def fits(self, low: int, high: int) -> bool:
+        """Tell whether integers from `low` to `high` can hold the values."""
+        return bool(low <= int(self.values.min()) and int(self.values.max()) <= high)
+
+
+class Table(Protocol):
+    """A table that can be read by columns and copied with other values in some cells."""
+
+    names: Names
+    shape: tuple[int, int]
+
+    def cells(self, column: int, sentinel: Value | None) -> Cells:
+        """Read a column, in which `sentinel` is missing too; the module `columns` says the rest."""
+        ...
+
+    def is_integer(self, column: int) -> bool:
+        """Tell whether the column's dtype holds whole numbers only."""
+        ...
+
+    def filled(self, fills: Mapping[int, Fill], keep: Sequence[int]) -> Any:
+        """Copy the columns to keep into a container of the same kind, with cells replaced.
+
+        A column's dtype changes only where it cannot hold what is filled in.
+        """
+        ...
+
+
+def read_table(X: Any) -> Table:
+    """Take a two-dimensional array, a list of lists or a data frame.
+
+    Raises
+    ------
+    InputError
+        When it has not two dimensions, or two columns of the same name.
+    """
+    names = Counter(str(name) for name in getattr(X, "columns", ()))
+    twice = [name for name, count in names.items() if count > 1]
+    if twice:
+        raise InputError(f"two columns are called {twice[0]!r}: names must differ, rename one")
+    frame = nw.from_native(X, eager_only=True, pass_through=True)
+    return _Frame(frame) if isinstance(frame, nw.DataFrame) else _Array(X)
+
+
+def label(names: Names, column: int) -> str:
+    """Call a column by its name, or by its position where there are no names."""
+    return f"column {column if names is None else names[column]!r}"
+
+
+class _Array:
+    names: Names = None
+
+    def __init__(self, X: Any) -> None:
+        try:
+            array = np.asarray(X)
+        except ValueError as error:
+            raise InputError("rows of different lengths: make them equally long") from error
+        if array.dtype.kind in "US" and not isinstance(X, np.ndarray):
+            array = np.asarray(X, dtype=object)  # or numbers beside text would become text
+        if array.ndim != 2:
+            raise InputError(
+                f"Expected 2D array, got {array.ndim}D {type(X).__name__} instead: a table has rows"
+                " and columns. Reshape your data, or read it into an array or a data frame first"
+            )
+        self.array = array
+        self.shape: tuple[int, int] = array.shape
+
+    def cells(self, column: int, sentinel: Value | None) -> Cells:
+        values, name = self.array[:, column], label(None, column)
+        kind = values.dtype.kind
+        if kind in _OF_KIND:
+            numbers = values.astype(np.float64)
+            missing = np.isnan(numbers)
+            if marks(sentinel, _OF_KIND[kind]):
+                missing |= values == sentinel
+            return from_numbers(name, _OF_KIND[kind], numbers, missing)
+        if kind in "OUT":
+            unknown: Family = "float" if kind == "O" else "text"
+            return from_objects(name, values.tolist(), sentinel, unknown)
+        raise unusable(name, values.dtype)
+
+    def is_integer(self, column: int) -> bool:
+        return self.array.dtype.kind in "iu"
+
+    def filled(self, fills: Mapping[int, Fill], keep: Sequence[int]) -> NDArray[Any]:
+        dtype = self.array.dtype
+        for fill in fills.values():
+            dtype = _wide_enough(dtype, fill)
+        result = self.array.astype(dtype)
+        for column, fill in fills.items():
+            result[fill.rows, column] = fill.values
+        return result if len(keep) == self.shape[1] else result[:, list(keep)]
+
+
+def _wide_enough(dtype: np.dtype[Any], fill: Fill) -> np.dtype[Any]:
+    kinds = dtype.kind, fill.values.dtype.kind
+    if "O" in kinds or (kinds[0] == "f" and kinds[1] != "U"):
+        return dtype
+    if (kinds[0] in "UT") != (kinds[1] == "U"):
+        return np.dtype(object)
+    if kinds[0] in "iu" and fill.fits(*_limits(dtype)):
+        return dtype
+    return np.result_type(dtype, fill.values.dtype)
+
+
+def _limits(dtype: np.dtype[Any]) -> tuple[int, int]:
+    info = np.iinfo(dtype)
+    return int(info.min), int(info.max)
+
+
+class _Frame:
+    def __init__(self, frame: "nw.DataFrame[Any]") -> None:
+        self.frame = frame
+        self.shape = frame.shape
+        self.names: Names = tuple(
+            name if isinstance(name, int) else str(name) for name in frame.columns
+        )
+
+    def cells(self, column: int, sentinel: Value | None) -> Cells:
+        series, name = self.frame[:, column], label(self.names, column)
+        family = _family(series.dtype)
+        if family is not None:
+            numbers = series.cast(nw.Float64).to_numpy()
+            missing = np.isnan(numbers)
+            if marks(sentinel, family):
+                missing |= (series == sentinel).fill_null(False).to_numpy()
+            return from_numbers(name, family, numbers, missing)
+        if series.dtype in (nw.String, nw.Categorical, nw.Enum):
+            category = series.dtype != nw.String
+            order = series.dtype.categories if isinstance(series.dtype, nw.Enum) else None
+            return from_objects(name, series.to_list(), sentinel, "text", category, order)
+        if series.dtype == nw.Object or series.is_null().all():
+            return from_objects(name, series.to_list(), sentinel, "float")
+        raise unusable(name, series.to_native().dtype)
+
+    def is_integer(self, column: int) -> bool:
+        return self.frame[:, column].dtype.is_integer()
+
+    def filled(self, fills: Mapping[int, Fill], keep: Sequence[int]) -> Any:
+        columns = [_filled(self.frame[:, column], fill) for column, fill in fills.items()]
+        frame = self.frame.with_columns(*columns)
+        return (frame if len(keep) == self.shape[1] else frame[:, list(keep)]).to_native()
+
+
+def _family(dtype: nw.dtypes.DType) -> Family | None:
+    if dtype == nw.Boolean:
+        return "boolean"
+    if dtype.is_float():
+        return "float"
+    return "integer" if dtype.is_integer() else None
+
+
+def _filled(series: "nw.Series[Any]", fill: Fill) -> "nw.Series[Any]":
+    if series.dtype in (nw.Categorical, nw.Enum) and series.implementation.is_pandas_like():
+        # By pandas' own methods: through narwhals the categories would not stay.
+        native = series.to_native()
+        known = set(native.cat.categories)
+        native = native.cat.add_categories([v for v in fill.levels if v not in known])
+        native.iloc[fill.rows] = fill.values.tolist()
+        return nw.from_native(native, series_only=True)
+    if not _holds(series.dtype, fill):
+        series = series.cast(_WIDER[fill.values.dtype.kind])
+    numeric = series.dtype.is_numeric()
+    values = nw.new_series(
+        series.name,
+        fill.values if numeric else fill.values.tolist(),
+        series.dtype if numeric else None,
+        backend=series.implementation,
+    )
+    rows = nw.new_series(series.name, fill.rows, backend=series.implementation)
+    return series.scatter(rows, values)
+
+
+def _holds(dtype: nw.dtypes.DType, fill: Fill) -> bool:
+    kind, family = fill.values.dtype.kind, _family(dtype)
+    if dtype == nw.Object:
+        return True
+    if kind == "U" or family is None:
+        return kind == "U" and dtype in (nw.String, nw.Categorical, nw.Enum)
+    if family == "integer" and kind in "iu":
+        signed, bits = dtype.is_signed_integer(), int(str(dtype).strip("UInt"))
+        return fill.fits(-(2 ** (bits - 1)) * signed, 2 ** (bits - signed) - 1)
+    return family == "float" or kind == "b"
