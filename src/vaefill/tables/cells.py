@@ -64,14 +64,42 @@ class Cells:
         return tuple(_PYTHON[self.family](value) for value in sorted(known))
 
 
-def marks(sentinel: Value | None, family: Family) -> bool:
-    """Tell whether a sentinel can stand for missing among cells that are not text."""
-    return family != "boolean" and isinstance(sentinel, int | float)
+def from_numbers(
+    name: str,
+    family: Family,
+    numbers: NDArray[np.float64],
+    *,
+    precision: Any = np.float64,
+    sentinel: Value | None = None,
+) -> Cells:
+    """Take the cells of a dtype of numbers or booleans.
 
+    Parameters
+    ----------
+    name : str
+        What messages call the column.
+    family : str
+        See `Cells`.
+    numbers : float64 array of shape (n,)
+        The cells, nan where they are missing.
+    precision : dtype
+        Of floats: what the sentinel was rounded to.
+    sentinel : str, number or None
+        Stands for missing, too; but not among booleans.
 
-def from_numbers(name: str, family: Family, numbers: NDArray[np.float64], missing: Bools) -> Cells:
-    """Take numbers, whatever stands where they are missing; InputError for infinity."""
-    infinite = np.isinf(numbers) & ~missing
+    Raises
+    ------
+    InputError
+        When a number is infinite.
+    """
+    missing = np.isnan(numbers)
+    if family != "boolean" and isinstance(sentinel, int | float):
+        if family == "float":
+            with np.errstate(over="ignore"):
+                sentinel = float(np.dtype(precision).type(sentinel))
+        missing |= numbers == sentinel
+    infinite = np.isinf(numbers)
+    infinite &= ~missing
     if infinite.any():
         raise InputError(
             f"{name}, row {infinite.argmax()}: infinity or a value too large for dtype('float64');"
@@ -117,7 +145,7 @@ def from_objects(
         return Cells(family, cells, missing, category, levels)
     numbers = np.full(len(values), np.nan)
     numbers[~missing] = [_float(value) for value in known]
-    return replace(from_numbers(name, family, numbers, missing), category=category, order=levels)
+    return replace(from_numbers(name, family, numbers), category=category, order=levels)
 
 
 def is_absent(value: Any, sentinel: Value | None = None) -> bool:

@@ -110,29 +110,26 @@ class Columns:
         """
         table = read_table(X)
         self._check_names(table)
-        values = np.zeros((table.shape[0], len(self.slots.kind)))
-        observed = np.zeros(values.shape, dtype=bool)
+        values = np.zeros((table.shape[0], len(self.slots.kind)), order="F")
+        observed = np.zeros_like(values, dtype=bool)
         unknown = []
         for number, column, place in self._placed():
             name, cells = label(self.names, number), table.cells(number, self.sentinel)
             column.check(name, cells)
-            rows: Any = ~cells.missing
+            numbers, missing = cells.values, cells.missing
             if column.levels:
-                codes = column.codes(cells)
-                strange = cells.observed[codes < 0]
+                numbers = column.codes(cells)
+                strange = cells.values[(numbers < 0) & ~missing]
                 if strange.size:
                     unknown.append(f"{name}: {some(strange)}")
-                rows = np.flatnonzero(rows)[codes >= 0]
-                codes = codes[codes >= 0]
-                if column.kind == "categorical":
-                    values[rows, place.start + codes] = 1
-                else:
-                    values[rows, place.start] = codes
-            elif column.kind == "bounded":
-                values[rows, place.start] = cells.observed.clip(column.lower, column.upper)
+                missing = numbers < 0
+            if column.kind == "bounded":
+                numbers = numbers.clip(column.lower, column.upper)
+            if column.kind == "categorical":
+                values[:, place] = numbers[:, np.newaxis] == np.arange(column.n_slots)
             else:
-                values[rows, place.start] = cells.observed
-            observed[rows, place] = True
+                values[:, place.start] = np.where(missing, 0, numbers)
+            observed[:, place] = ~missing[:, np.newaxis]
         if unknown:
             message = f"categories that were not there at fit, {'; '.join(unknown)}"
             if unseen == "error":

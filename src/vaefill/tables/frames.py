@@ -21,7 +21,6 @@ from vaefill.tables.cells import (
     Value,
     from_numbers,
     from_objects,
-    marks,
     unusable,
 )
 
@@ -126,10 +125,9 @@ class _Array:
         kind = values.dtype.kind
         if kind in _OF_KIND:
             numbers = values.astype(np.float64)
-            missing = np.isnan(numbers)
-            if marks(sentinel, _OF_KIND[kind]):
-                missing |= values == sentinel
-            return from_numbers(name, _OF_KIND[kind], numbers, missing)
+            return from_numbers(
+                name, _OF_KIND[kind], numbers, precision=values.dtype, sentinel=sentinel
+            )
         if kind in "OUT":
             unknown: Family = "float" if kind == "O" else "text"
             return from_objects(name, values.tolist(), sentinel, unknown)
@@ -177,10 +175,8 @@ class _Frame:
         family = _family(series.dtype)
         if family is not None:
             numbers = series.cast(nw.Float64).to_numpy()
-            missing = np.isnan(numbers)
-            if marks(sentinel, family):
-                missing |= (series == sentinel).fill_null(False).to_numpy()
-            return from_numbers(name, family, numbers, missing)
+            precision = str(series.dtype).lower()
+            return from_numbers(name, family, numbers, precision=precision, sentinel=sentinel)
         if series.dtype in (nw.String, nw.Categorical, nw.Enum):
             category = series.dtype != nw.String
             order = series.dtype.categories if isinstance(series.dtype, nw.Enum) else None

@@ -99,15 +99,16 @@ class Column:
                 )
 
     def codes(self, cells: Cells) -> NDArray[np.intp]:
-        """Give each observed cell the number of its level, or -1 where it has none."""
+        """Give each cell the number of its level, or -1 where it has none or is missing."""
         code = {level: number for number, level in enumerate(self.levels)}
+        codes: NDArray[np.intp] = np.full(cells.missing.shape, -1)
         if cells.family == "text":
-            known = cells.observed
-            numbers = (code.get(value, -1) for value in known)
-            return np.fromiter(numbers, np.intp, len(known))
-        distinct, inverse = np.unique(cells.observed, return_inverse=True)
-        of_distinct = np.array([code.get(value, -1) for value in distinct.tolist()], np.intp)
-        return of_distinct[inverse]
+            codes[~cells.missing] = [code.get(value, -1) for value in cells.observed]
+        else:
+            distinct, inverse = np.unique(cells.observed, return_inverse=True)
+            numbers = np.array([code.get(value, -1) for value in distinct.tolist()], np.intp)
+            codes[~cells.missing] = numbers[inverse]
+        return codes
 
     def decoded(self, values: Floats, whole: bool) -> NDArray[Any]:
         """Turn numbers of shape (k, n_slots) into values of the column, whole ones if asked for."""
