@@ -36,7 +36,7 @@ class Slots:
     lower, upper : float64 Tensor of shape (p,)
         Range of the values.
     step : float64 Tensor of shape (p,)
-        1 where values are whole numbers by nature, else 0; 0 for "binary" and "categorical".
+        Distance of neighbouring values: 1 of "count" and "ordered", else 0.
     """
 
     column: Tensor
@@ -83,7 +83,7 @@ class Columns:
             kind=tuple(column.kind for column in filled for _ in range(column.n_slots)),
             lower=spread([column.lower for column in filled]),
             upper=spread([column.upper for column in filled]),
-            step=spread([float(column.whole) for column in filled]),
+            step=spread([float(column.kind in ("count", "ordered")) for column in filled]),
         )
 
     def encode(self, X: Any, *, unseen: Literal["warn", "error"] = "warn") -> Encoded:

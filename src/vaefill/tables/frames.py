@@ -12,17 +12,11 @@ from typing import Any, Protocol
 
 import narwhals.stable.v2 as nw
 import numpy as np
+from narwhals.exceptions import DuplicateError
 from numpy.typing import NDArray
 
 from vaefill.errors import InputError
-from vaefill.tables.cells import (
-    Cells,
-    Family,
-    Value,
-    from_numbers,
-    from_objects,
-    unusable,
-)
+from vaefill.tables.cells import Cells, Family, Value, from_numbers, from_objects, unusable
 
 Names = tuple[str | int, ...] | None
 
@@ -55,8 +49,9 @@ class Fill:
     levels: tuple[Value, ...] = ()
 
     def fits(self, low: int, high: int) -> bool:
-        """Tell whether integers from `low` to `high` can hold the values."""
-        return bool(low <= int(self.values.min()) and int(self.values.max()) <= high)
+        """Tell whether a dtype of the integers from `low` to `high` can hold the values."""
+        whole = self.values.dtype.kind in "iub"
+        return whole and low <= int(self.values.min()) and int(self.values.max()) <= high
 
 
 class Table(Protocol):
@@ -66,7 +61,7 @@ class Table(Protocol):
     shape: tuple[int, int]
 
     def cells(self, column: int, sentinel: Value | None) -> Cells:
-        """Read a column, in which `sentinel` is missing too; the module `columns` says the rest."""
+        """Read a column, in which `sentinel` is missing too."""
         ...
 
     def is_integer(self, column: int) -> bool:
@@ -89,11 +84,11 @@ def read_table(X: Any) -> Table:
     InputError
         When it has not two dimensions, or two columns of the same name.
     """
-    names = Counter(str(name) for name in getattr(X, "columns", ()))
-    twice = [name for name, count in names.items() if count > 1]
-    if twice:
-        raise InputError(f"two columns are called {twice[0]!r}: names must differ, rename one")
-    frame = nw.from_native(X, eager_only=True, pass_through=True)
+    try:
+        frame = nw.from_native(X, eager_only=True, pass_through=True)
+    except DuplicateError as error:
+        name, _ = Counter(X.columns).most_common(1)[0]
+        raise InputError(f"two columns are called {name!r}: rename one, names differ") from error
     return _Frame(frame) if isinstance(frame, nw.DataFrame) else _Array(X)
 
 
@@ -152,14 +147,9 @@ def _wide_enough(dtype: np.dtype[Any], fill: Fill) -> np.dtype[Any]:
         return dtype
     if (kinds[0] in "UT") != (kinds[1] == "U"):
         return np.dtype(object)
-    if kinds[0] in "iu" and fill.fits(*_limits(dtype)):
+    if kinds[0] in "iu" and fill.fits(np.iinfo(dtype).min, np.iinfo(dtype).max):
         return dtype
     return np.result_type(dtype, fill.values.dtype)
-
-
-def _limits(dtype: np.dtype[Any]) -> tuple[int, int]:
-    info = np.iinfo(dtype)
-    return int(info.min), int(info.max)
 
 
 class _Frame:
@@ -229,7 +219,7 @@ def _holds(dtype: nw.dtypes.DType, fill: Fill) -> bool:
         return True
     if kind == "U" or family is None:
         return kind == "U" and dtype in (nw.String, nw.Categorical, nw.Enum)
-    if family == "integer" and kind in "iu":
+    if family == "integer":
         signed, bits = dtype.is_signed_integer(), int(str(dtype).strip("UInt"))
         return fill.fits(-(2 ** (bits - 1)) * signed, 2 ** (bits - signed) - 1)
     return family == "float" or kind == "b"

@@ -112,12 +112,11 @@ class Column:
 
     def decoded(self, values: Floats, whole: bool) -> NDArray[Any]:
         """Turn numbers of shape (k, n_slots) into values of the column, whole ones if asked for."""
-        levels: NDArray[Any] = np.array(self.levels)
-        if self.kind == "categorical":
-            return levels[values.argmax(1)]
         number: NDArray[Any] = values[:, 0].clip(self.lower, self.upper)
         if self.levels:
-            return levels[np.rint(number).astype(np.intp)]
+            code = values.argmax(1) if self.kind == "categorical" else np.rint(number).astype(int)
+            found: NDArray[Any] = np.array(self.levels)[code]
+            return found
         if not (whole or self.whole):
             return number
         dtype = np.uint64 if self.upper >= 2.0**63 else np.int64
@@ -217,10 +216,8 @@ def _with_levels(name: str, cells: Cells, kind: Kind, given: Sequence[Any], chos
     if kind == "categorical" and len(levels) > 2:
         return Column(kind, 0.0, 1.0, levels=levels)
     codes = [levels.index(value) for value in found]
-    ordered = kind == "ordered"
-    return Column(
-        kind if ordered else "binary", float(min(codes)), float(max(codes)), ordered, levels
-    )
+    kind = "ordered" if kind == "ordered" else "binary"
+    return Column(kind, float(min(codes)), float(max(codes)), levels=levels)
 
 
 def some(values: Iterable[Any]) -> str:
