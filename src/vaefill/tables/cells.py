@@ -156,9 +156,9 @@ def is_absent(value: Any, sentinel: Value | None = None) -> bool:
         return True
     # NaN and NaT differ from themselves; pandas' NA says neither yes nor no, but NA.
     differs = value != value
-    if differs is value or (isinstance(differs, bool | np.bool_) and differs):
-        return True
-    return isinstance(value, Real) and value == sentinel
+    if not isinstance(differs, bool | np.bool_):
+        return differs is value
+    return bool(differs) or (isinstance(value, Real) and value == sentinel)
 
 
 def python_values(name: str, values: Sequence[Any]) -> tuple[Value, ...]:

@@ -4,6 +4,7 @@ import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
+from numbers import Integral
 from typing import Any, Literal, NamedTuple, Self
 
 import numpy as np
@@ -265,8 +266,8 @@ def _choices(kinds: Mapping[str | int, Choice], table: Table) -> dict[int, Choic
     for key, choice in kinds.items():
         if table.names is not None and key in table.names:
             choices[table.names.index(key)] = choice
-        elif isinstance(key, int) and 0 <= key < table.shape[1]:
-            choices[key] = choice
+        elif isinstance(key, Integral) and 0 <= key < table.shape[1]:
+            choices[int(key)] = choice
         else:
             raise InputError(f"kinds: there is no column {key!r}; take a name or a position")
     return choices

@@ -48,10 +48,13 @@ class Fill:
     values: NDArray[Any]
     levels: tuple[Value, ...] = ()
 
-    def fits(self, low: int, high: int) -> bool:
-        """Tell whether a dtype of the integers from `low` to `high` can hold the values."""
-        whole = self.values.dtype.kind in "iub"
-        return whole and low <= int(self.values.min()) and int(self.values.max()) <= high
+    def fits(self, low: Any, high: Any, *, whole: bool) -> bool:
+        """Tell whether a dtype from `low` to `high`, of whole numbers or not, holds the values."""
+        if not whole:
+            low, high = float(low), float(high)  # not in the precision of the limits
+        elif self.values.dtype.kind == "f":
+            return False
+        return bool(low <= self.values.min().item() and self.values.max().item() <= high)
 
 
 class Table(Protocol):
@@ -101,6 +104,8 @@ class _Array:
     names: Names = None
 
     def __init__(self, X: Any) -> None:
+        if isinstance(X, np.ma.MaskedArray):
+            raise InputError("a masked array: write nan where it is masked, by X.filled(nan)")
         try:
             array = np.asarray(X)
         except ValueError as error:
@@ -142,13 +147,13 @@ class _Array:
 
 
 def _wide_enough(dtype: np.dtype[Any], fill: Fill) -> np.dtype[Any]:
-    kinds = dtype.kind, fill.values.dtype.kind
-    if "O" in kinds or (kinds[0] == "f" and kinds[1] != "U"):
-        return dtype
-    if (kinds[0] in "UT") != (kinds[1] == "U"):
+    if (dtype.kind in "UT") != (fill.values.dtype.kind == "U") or dtype.kind == "O":
         return np.dtype(object)
-    if kinds[0] in "iu" and fill.fits(np.iinfo(dtype).min, np.iinfo(dtype).max):
-        return dtype
+    if dtype.kind in "iuf":
+        whole = dtype.kind != "f"
+        limits: Any = np.iinfo(dtype) if whole else np.finfo(dtype)
+        if fill.fits(limits.min, limits.max, whole=whole):
+            return dtype
     return np.result_type(dtype, fill.values.dtype)
 
 
@@ -173,15 +178,16 @@ class _Frame:
             return from_objects(name, series.to_list(), sentinel, "text", category, order)
         if series.dtype == nw.Object or series.is_null().all():
             return from_objects(name, series.to_list(), sentinel, "float")
-        raise unusable(name, series.to_native().dtype)
+        raise unusable(name, _native_dtype(series))
 
     def is_integer(self, column: int) -> bool:
         return self.frame[:, column].dtype.is_integer()
 
     def filled(self, fills: Mapping[int, Fill], keep: Sequence[int]) -> Any:
         columns = [_filled(self.frame[:, column], fill) for column, fill in fills.items()]
-        frame = self.frame.with_columns(*columns)
-        return (frame if len(keep) == self.shape[1] else frame[:, list(keep)]).to_native()
+        frame = self.frame.with_columns(*columns) if columns else self.frame.clone()
+        drop = set(range(self.shape[1])).difference(keep)
+        return frame.drop([self.frame.columns[column] for column in drop]).to_native()
 
 
 def _family(dtype: nw.dtypes.DType) -> Family | None:
@@ -200,8 +206,11 @@ def _filled(series: "nw.Series[Any]", fill: Fill) -> "nw.Series[Any]":
         native = native.cat.add_categories([v for v in fill.levels if v not in known])
         native.iloc[fill.rows] = fill.values.tolist()
         return nw.from_native(native, series_only=True)
-    if not _holds(series.dtype, fill):
-        series = series.cast(_WIDER[fill.values.dtype.kind])
+    if not _holds(series, fill):
+        wider = _WIDER[fill.values.dtype.kind]
+        if fill.rows.size == len(series):  # text where a dtype of numbers held none, say
+            return nw.new_series(series.name, fill.values, wider, backend=series.implementation)
+        series = series.cast(wider)
     numeric = series.dtype.is_numeric()
     values = nw.new_series(
         series.name,
@@ -213,13 +222,21 @@ def _filled(series: "nw.Series[Any]", fill: Fill) -> "nw.Series[Any]":
     return series.scatter(rows, values)
 
 
-def _holds(dtype: nw.dtypes.DType, fill: Fill) -> bool:
-    kind, family = fill.values.dtype.kind, _family(dtype)
-    if dtype == nw.Object:
+def _native_dtype(series: "nw.Series[Any]") -> str:
+    return str(getattr(series.to_native(), "dtype", series.dtype))
+
+
+def _holds(series: "nw.Series[Any]", fill: Fill) -> bool:
+    kind, dtype = fill.values.dtype.kind, series.dtype
+    family = _family(dtype)
+    if _native_dtype(series) == "object":
         return True
     if kind == "U" or family is None:
         return kind == "U" and dtype in (nw.String, nw.Categorical, nw.Enum)
     if family == "integer":
         signed, bits = dtype.is_signed_integer(), int(str(dtype).strip("UInt"))
-        return fill.fits(-(2 ** (bits - 1)) * signed, 2 ** (bits - signed) - 1)
-    return family == "float" or kind == "b"
+        return fill.fits(-(2 ** (bits - 1)) * signed, 2 ** (bits - signed) - 1, whole=True)
+    if family == "float":
+        limits = np.finfo(str(dtype).lower())
+        return fill.fits(limits.min, limits.max, whole=False)
+    return kind == "b"

@@ -119,7 +119,7 @@ class Column:
             return found
         if not (whole or self.whole):
             return number
-        dtype = np.uint64 if self.upper >= 2.0**63 else np.int64
+        dtype = np.uint64 if self.upper > 2.0**63 else np.int64
         # The largest integer is no float, but the float below it is an integer of the dtype.
         most = np.nextafter(float(np.iinfo(dtype).max), 0)
         nearest: NDArray[Any] = np.rint(number).clip(np.ceil(self.lower), np.floor(self.upper))
