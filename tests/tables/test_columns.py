@@ -320,6 +320,17 @@ def test_a_dtype_that_cannot_hold_the_fill_is_widened():
     result = columns.decode(np.full((2, 1), 1500.0), columns.encode(array).observed, array)
     assert result.dtype == np.int64
     assert result.tolist() == [[1500], [5]]
+    below = pl.DataFrame({"a": [None, 5]}, schema={"a": pl.UInt8})
+    columns = fit_columns([[-5], [3]])
+    result = columns.decode(np.full((2, 1), -9.0), columns.encode(below).observed, below)
+    assert result.rows() == [(-5,), (5,)]
+    nothing = pl.DataFrame({"a": [None]}, schema={"a": pl.String})
+    result = filled(fit_columns([[True], [False]]), nothing, [[True]])
+    assert result.rows() == [(True,)]
+    nothing = pd.DataFrame({"a": [None]}, dtype="str", index=["r"])
+    assert_frame_equal(
+        filled(fit_columns([[7], [8]]), nothing, [[7]]), pd.DataFrame({"a": [7]}, ["r"])
+    )
     columns = fit_columns([[1e30], [-1e30]])
     halves = np.array([[NAN], [5]], dtype=np.float16)
     for X in (halves, pd.DataFrame(halves), pl.DataFrame({"a": halves[:, 0]})):
@@ -329,6 +340,29 @@ def test_a_dtype_that_cannot_hold_the_fill_is_widened():
     columns = fit_columns([[1.5], [2.0], [-1.0]], kinds=kinds, missing_values=-1)
     result = columns.decode(np.zeros((1, 1)), np.array([[False]]), np.array([[-1]]))
     assert result.tolist() == [[1.5]]
+
+
+def test_whole_numbers_stay_whole_and_within_a_range_that_is_not():
+    columns = fit_columns([[0.6], [3.7]], missing_values=-1)
+    X = np.array([[-1], [2]])
+    for guess, fill in ((-9, 1), (2.4, 2), (9, 3)):
+        result = columns.decode(np.full((2, 1), float(guess)), columns.encode(X).observed, X)
+        assert result.dtype == X.dtype
+        assert result.tolist() == [[fill], [2]]
+
+
+def test_a_complete_table_comes_back_as_a_copy():
+    for X in (np.ones((2, 2)), pd.DataFrame({"a": [1.0, 2.0]}), pd.DataFrame(index=[3, 4])):
+        columns = fit_columns(X)
+        values, observed = columns.encode(X)
+        result = columns.decode(values, observed, X)
+        assert result is not X
+        pd.testing.assert_frame_equal(pd.DataFrame(result), pd.DataFrame(X))
+
+
+def test_no_number_means_missing_among_booleans():
+    X = np.array([[True], [False]])
+    assert fit_columns(X, missing_values=1).encode(X).observed.all()
 
 
 # --- new data --------------------------------------------------------------------------------

@@ -185,7 +185,7 @@ class _Frame:
 
     def filled(self, fills: Mapping[int, Fill], keep: Sequence[int]) -> Any:
         columns = [_filled(self.frame[:, column], fill) for column, fill in fills.items()]
-        frame = self.frame.with_columns(*columns) if columns else self.frame.clone()
+        frame = self.frame.with_columns(*columns) if columns else self.frame
         drop = set(range(self.shape[1])).difference(keep)
         return frame.drop([self.frame.columns[column] for column in drop]).to_native()
 
