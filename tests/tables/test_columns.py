@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import polars as pl
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pandas.testing import assert_frame_equal
@@ -215,6 +216,8 @@ def test_slots_by_hand():
     assert slots.upper.tolist() == [1, 1, 1, 2, 5, 2, 1]
     assert slots.step.tolist() == [0, 0, 0, 0, 1, 1, 0]
     values, observed = columns.encode(X)
+    assert (columns.missing(X) == X.isna()).all(axis=None)
+    assert columns.slots.to(torch.device("meta")).lower.device.type == "meta"
     assert values.tolist() == [
         [0, 1, 0, 0.5, 3, 1, 1],
         [1, 0, 0, 0, 0, 2, 0],

@@ -2,7 +2,7 @@
 
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from numbers import Integral
 from typing import Any, Literal, NamedTuple, Self
@@ -46,6 +46,13 @@ class Slots:
     upper: Tensor
     step: Tensor
 
+    def to(self, device: torch.device) -> Self:
+        """Move to a device."""
+        moved: dict[str, Any] = {
+            name: part.to(device) for name, part in vars(self).items() if isinstance(part, Tensor)
+        }
+        return replace(self, **moved)
+
 
 @dataclass(frozen=True)
 class Columns:
@@ -86,6 +93,12 @@ class Columns:
             upper=spread([column.upper for column in filled]),
             step=spread([float(column.kind in ("count", "ordered")) for column in filled]),
         )
+
+    def missing(self, X: Any) -> Bools:
+        """Tell which cells are missing, of empty columns too; shape (n, n_columns)."""
+        table = read_table(X)
+        found = [table.cells(n, self.sentinel).missing for n in range(table.shape[1])]
+        return np.stack(found, axis=1)
 
     def encode(self, X: Any, *, unseen: Literal["warn", "error"] = "warn") -> Encoded:
         """Turn a table into numbers.
