@@ -447,8 +447,8 @@ class Mixed:
 
 
 def _part(x: Tensor, lower: Tensor, upper: Tensor) -> Tensor:
-    """Which part of the way from `lower` to `upper`."""
-    return (x - lower) / (upper - lower)
+    """Which part of the way from `lower` to `upper`; 0 where they are one and x too."""
+    return (x - lower) / (upper - lower).clamp(min=1e-6)
 
 
 def _take(values: Any, index: Tensor) -> Any:
