@@ -181,15 +181,20 @@ class Ensemble:
         means, variances = [], []
         for start in range(0, max(1, len(batch.features)), _CHUNK // len(self.weights)):
             output = self.forward(batch.rows(slice(start, start + _CHUNK // len(self.weights))))
-            mean = self.likelihood.mean(output.eta)
+            member = self.likelihood.mean(output.eta)
+            mean = member.mean(0)
             variance = self.likelihood.variance(output.eta, output.logvar)
-            means.append(mean.mean(0))
-            variances.append(variance.mean(0) + mean.var(0, correction=0))
+            means.append(mean)
+            variances.append((variance + (member - mean).square()).mean(0))
         return torch.cat(means), torch.cat(variances)
 
     @torch.no_grad()
     def draw(self, batch: Batch, n_draws: int, generator: torch.Generator) -> Tensor:
         """Draw the location of every cell: of a member, given a code that is drawn.
+
+        Draws show which cells of a row vary together, not how uncertain they are: codes are
+        trained to blur the locations as little as their prior allows, whatever is hidden. The
+        uncertainty is the variance that `predict` gives.
 
         Parameters
         ----------
