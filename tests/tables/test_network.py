@@ -2,11 +2,12 @@ import math
 from dataclasses import replace
 
 import pytest
+import scipy.stats
 import torch
 from exact import F64, gen
 
 from vaefill.errors import InputError
-from vaefill.models.distributions import StudentT
+from vaefill.models.distributions import Normal, StudentT
 from vaefill.models.divergences import kl_student_t
 from vaefill.tables.learning import (
     LARGEST_GRADIENT,
@@ -19,7 +20,7 @@ from vaefill.tables.learning import (
     loss_terms,
 )
 from vaefill.tables.likelihoods import Mixed
-from vaefill.tables.network import make_ensemble
+from vaefill.tables.network import Output, make_ensemble
 
 SMALL = {"hidden": (24, 24, 24), "n_latents": 3}
 
@@ -39,16 +40,17 @@ def example(x, visible, hidden=None):
     return Example(features, zeros, zeros + 1, torch.stack([zeros, zeros], 1), hidden)
 
 
-def train(x, likelihood, seed=0, **options):
-    def some(share, seed):
-        column = likelihood.column
-        drawn = torch.rand(len(x), int(column.max()) + 1, generator=gen(seed)) < share
-        return drawn[:, column]
+def chosen(x, likelihood, share, seed):
+    """Cells of original columns, so that the slots of one go together."""
+    column = likelihood.column
+    return (torch.rand(len(x), int(column.max()) + 1, generator=gen(seed)) < share)[:, column]
 
-    held_out = some(0.1, 50)
+
+def train(x, likelihood, seed=0, **options):
+    held_out = chosen(x, likelihood, 0.1, 50)
     pool = []
     for number in range(6):
-        hidden = some(0.4, number) & ~held_out
+        hidden = chosen(x, likelihood, 0.4, number) & ~held_out
         pool.append(example(x, ~hidden & ~held_out, hidden))
     options = {**SMALL, "max_iter": 200, "generator": gen(seed), **options}
     return fit_network(pool, example(x, ~held_out), x, likelihood, **options)
@@ -147,6 +149,28 @@ def test_members_are_independent_of_one_another():
     terms = loss_terms(ensemble.likelihood, output, rows.hidden.expand_as(output.eta), rows.base)
     (gradient,) = torch.autograd.grad(sum(terms.values())[1], weights)
     assert (gradient.abs().amax(1) > 0).tolist() == [False, True, False]
+
+
+def test_the_loss_counts_cells_of_columns():
+    # One row: a category of three, the last of which is true, and a number.
+    kind = ("categorical", "continuous", "categorical", "categorical")
+    likelihood = slots(*kind, column=[0, 1, 0, 0])
+    p, number, logvar = torch.tensor([0.2, 0.3, 0.5]), 0.7, 0.4
+    eta = torch.stack([p[0].log(), torch.tensor(0.1), p[1].log(), p[2].log()])
+    code = Normal(torch.tensor([[[0.5, -1.0]]]), torch.tensor([[[0.3, 0.0]]]))
+    output = Output(eta.view(1, 1, 4), torch.full((1, 1, 4), logvar), code)
+    truth = torch.tensor([[-1.0, number, -1.0, 1.0]])
+    terms = loss_terms(likelihood, output, torch.ones(1, 1, 4), truth)
+    # Indicators are -1 and 1, twice as far apart as probabilities.
+    brier = 4 * (0.2**2 + 0.3**2 + 0.5**2) / 3
+    log_density = scipy.stats.norm.logpdf(number, 0.1, math.exp(logvar / 2))
+    kl = 0.5 * (math.exp(0.3) - 0.3 - 1 + 0.5**2 + 1.0**2)
+    expected = {
+        "squared error": (brier + 0.6**2) / 2,
+        "likelihood": -(math.log(0.5) + log_density) / 2,
+        "KL divergence": 0.02 * kl / 2,
+    }
+    assert {name: term.item() for name, term in terms.items()} == pytest.approx(expected, rel=1e-5)
 
 
 def test_the_variance_does_not_train_the_layers_below_it():
@@ -279,13 +303,17 @@ def test_a_table_of_one_column_keeps_its_start():
     assert torch.equal(ensemble.weights, start.weights)
 
 
-def test_members_are_never_worse_than_their_start():
-    # Nothing can be learned from noise that is hidden one cell at a time.
-    x, reported = torch.randn(40, 2, generator=gen(2)), []
-    likelihood = slots("continuous", "continuous")
-    train(x, likelihood, max_iter=2000, report=lambda *now: reported.append(now))
-    assert len(reported) < 40  # stopped early
-    assert [step for step, _, _ in reported[:2]] == [50, 100]
+def test_noise_stops_the_training_and_no_member_is_worse_than_its_start():
+    x, reports = torch.randn(60, 3, generator=gen(2)), []
+    likelihood = slots(*["continuous"] * 3)
+    ensemble = train(x, likelihood, max_iter=800, report=lambda *now: reports.append(now))
+    assert [step for step, _, _ in reports[:2]] == [20, 40]
+    assert len(reports) < 40
+    hidden = chosen(x, likelihood, 0.1, 50)
+    eta = ensemble.forward(example(x, ~hidden)).eta
+    start = x[hidden].square().mean()
+    assert ((x - eta)[:, hidden].square().mean(1) <= start + 1e-6).all()
+    assert reports[-1][2] > start
 
 
 def test_huge_values_are_survived_and_nan_is_named():
