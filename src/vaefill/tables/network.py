@@ -170,7 +170,7 @@ class Ensemble:
     def predict(self, batch: Batch) -> tuple[Tensor, Tensor]:
         r"""Mean and variance of every cell, of the members together, codes at their means.
 
-        With means :math:`m_k` and variances :math:`v_k` of the K members: :math:`\\bar m` and
+        With means :math:`m_k` and variances :math:`v_k` of the K members: :math:`\bar m` and
         :math:`\frac1K \sum_k (v_k + (m_k - \bar m)^2)`.
 
         Returns
