@@ -11,23 +11,26 @@ from tqdm import tqdm
 from vaefill.storage import write_bytes
 
 LOCK = Path("dvc.lock")
-#: The last whole state of it.
-KEPT = Path(".dvc/tmp/dvc.lock.kept")
 #: Who is at work on which files; nothing is lost with it.
 BUSY = Path(".dvc/tmp/rwlock")
 LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # in C where there is one: 20 times faster
 
 
-def begin() -> bool:
+def kept(lock: Path) -> Path:
+    """Name the copy of a lock file's last whole state."""
+    return Path(".dvc", "tmp", f"{lock}.kept")
+
+
+def begin(lock: Path = LOCK) -> bool:
     """Start from the lock file as it is, though it may lack stages; mend it when it is broken."""
-    content, kept = _read(LOCK), _read(KEPT) or b""
-    cut_off = content is not None and content != kept and kept.startswith(content)
+    content, before = _read(lock), _read(kept(lock)) or b""
+    cut_off = content is not None and content != before and before.startswith(content)
     if _stages(content) is not None and not cut_off:
-        KEPT.unlink(missing_ok=True)
-    return mend()
+        kept(lock).unlink(missing_ok=True)
+    return mend(lock)
 
 
-def mend() -> bool:
+def mend(lock: Path = LOCK) -> bool:
     """Keep a copy of the lock file, or put the last one back when it is broken.
 
     Without a copy it becomes that of git's HEAD, or is removed: DVC then finds in its cache
@@ -38,7 +41,7 @@ def mend() -> bool:
     bool
         Whether something was broken; a line on stderr says what became of it.
     """
-    if _keep() and _is_json(_read(BUSY)):
+    if _keep(lock) and _is_json(_read(BUSY)):
         return False
     from dvc.repo import Repo  # half a second, seldom needed
 
@@ -48,31 +51,32 @@ def mend() -> bool:
         if not _is_json(_read(BUSY)):
             BUSY.unlink()
             done.append(f"{BUSY} was cut off; removed it")
-        if not _keep():
-            done.append(f"{LOCK} was cut off or in conflict; {_put_back()}")
+        if not _keep(lock):
+            done.append(f"{lock} was cut off or in conflict; {_put_back(lock)}")
     for line in done:
         tqdm.write(line, file=sys.stderr)
     return bool(done)
 
 
-def _keep() -> bool:
+def _keep(lock: Path) -> bool:
     """Copy the lock file, unless it is broken or has lost stages."""
-    content, kept = _read(LOCK), _read(KEPT)
-    stages, before = _stages(content), _stages(kept) or set()
+    content, last = _read(lock), _read(kept(lock))
+    stages, before = _stages(content), _stages(last) or set()
     if stages is None or not stages >= before:
         return False
-    if content is not None and content != kept:
-        write_bytes(KEPT, content)
+    if content is not None and content != last:
+        write_bytes(kept(lock), content)
     return True
 
 
-def _put_back() -> str:
-    head = subprocess.run(["git", "show", f"HEAD:./{LOCK}"], capture_output=True).stdout
-    for content, state in ((_read(KEPT), "its last whole state"), (head, "that of git's HEAD")):
+def _put_back(lock: Path) -> str:
+    head = subprocess.run(["git", "show", f"HEAD:./{lock}"], capture_output=True).stdout
+    last = _read(kept(lock))
+    for content, state in ((last, "its last whole state"), (head, "that of git's HEAD")):
         if content and _stages(content):
-            write_bytes(LOCK, content)
+            write_bytes(lock, content)
             return f"put back {state}"
-    LOCK.unlink()
+    lock.unlink()
     return "removed it"
 
 

@@ -1,8 +1,9 @@
 """Run what is out of date in DVC's pipeline, as many stages side by side as there are workers.
 
-``python -m tools.run`` asks DVC once what has changed, and runs every such item and what depends
-on it as ``dvc --wait-for-lock repro --single-item ITEM``, as soon as its inputs are there. The
-output of each is kept in ``.logs/``. Stopped or failed, it goes on where it was when run again.
+``python -m tools.run`` asks DVC once what has changed in ``dvc.yaml``, or in another pipeline that
+it is given, and runs every such item and what depends on it as ``dvc --wait-for-lock repro
+--single-item ITEM``, as soon as its inputs are there. The output of each is kept in ``.logs/``.
+Stopped or failed, it goes on where it was when run again.
 """
 
 import argparse
@@ -10,7 +11,9 @@ import os
 import sys
 import time
 from collections.abc import Sequence
+from functools import partial
 from graphlib import TopologicalSorter
+from pathlib import Path
 
 from study import params
 from tools import lock
@@ -18,14 +21,18 @@ from tools.cluster import execute, workers
 from vaefill.errors import InputError
 
 DVC = (sys.executable, "-m", "dvc", "--wait-for-lock")
+PIPELINE = Path("dvc.yaml")
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Bring the pipeline of the current directory up to date."""
+    """Bring a pipeline up to date."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument(
+        "pipeline", type=Path, nargs="?", default=PIPELINE, help="its dvc.yaml (%(default)s)"
+    )
     add_arguments(parser)
     args = parser.parse_args(argv)
-    run(args.jobs, args.scheduler)
+    run(args.jobs, args.scheduler, args.pipeline)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -39,16 +46,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def run(jobs: int, scheduler: str | None = None) -> None:
-    """Bring the pipeline up to date.
+def run(jobs: int, scheduler: str | None = None, pipeline: Path = PIPELINE) -> None:
+    """Bring a pipeline up to date.
 
     Raises
     ------
     InputError
         When DVC cannot read the pipeline, or a stage fails.
     """
-    lock.begin()
-    graph = outdated()
+    mend = partial(lock.mend, pipeline.with_suffix(".lock"))
+    lock.begin(pipeline.with_suffix(".lock"))
+    graph = outdated(pipeline)
     if not graph:
         print("Everything is up to date.")
     # Once more where the lock file was put back: it may lack what has run since.
@@ -56,14 +64,14 @@ def run(jobs: int, scheduler: str | None = None) -> None:
         commands = {item: (*DVC, "repro", "--single-item", item) for item in graph}
         try:
             with workers(min(jobs, len(graph)), scheduler) as executor:
-                mended = execute(commands, graph, executor, unit="stage", mend=lock.mend)
+                mended = execute(commands, graph, executor, unit="stage", mend=mend)
         finally:
-            lock.mend()
-        graph = outdated() if mended else {}
+            mend()
+        graph = outdated(pipeline) if mended else {}
 
 
-def outdated() -> dict[str, set[str]]:
-    """Ask DVC which items have changed; with them, all that depends on them.
+def outdated(pipeline: Path = PIPELINE) -> dict[str, set[str]]:
+    """Ask DVC which items of a pipeline have changed; with them, all that depends on them.
 
     Returns
     -------
@@ -81,8 +89,9 @@ def outdated() -> dict[str, set[str]]:
                 before = {
                     stage.addressing: {need.addressing for need in repo.index.graph[stage]}
                     for stage in repo.index.graph
+                    if stage.relpath == os.path.relpath(pipeline)
                 }
-                changed = set(repo.status())
+                changed = set(repo.status(targets=[str(pipeline)]))
             break
         except DvcException as error:
             # What a run that was killed has left behind ends in a moment.

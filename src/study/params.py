@@ -148,11 +148,16 @@ def read_yaml(path: str | Path) -> dict[str, Any]:
 
 
 def _declared_params(path: Path) -> set[str]:
-    """Top-level keys of ``params.yaml`` that some stage of ``dvc.yaml`` lists."""
+    """Top-level keys of params that some stage of ``dvc.yaml`` lists, under a file or without."""
     if not path.exists():
         return set()
-    stages = read_yaml(path)["stages"].values()
-    return {key.split(".")[0] for stage in stages for key in stage.get("params", [])}
+    return {
+        key.split(".")[0]
+        for stage in read_yaml(path)["stages"].values()
+        for entry in stage.get("params", [])
+        for keys in (entry.values() if isinstance(entry, dict) else [[entry]])
+        for key in keys
+    }
 
 
 def parse_paths(argv: Sequence[str] | None, *flags: str, **options: Any) -> argparse.Namespace:
