@@ -5,7 +5,7 @@ from functools import partial
 
 from stages.tables import HOME
 from study.params import Params, Seed, parse_paths, read_params, run
-from study.tables import ours, public, rivals
+from study.tables import ours, public, rivals, trial
 from vaefill.storage import save_table
 
 
@@ -20,7 +20,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Write a row per case, imputer and seed."""
     args = parse_paths(argv, "--out")
     params = read_params(PublicParams, HOME)
-    imputers = {name: partial(ours.impute, name) for name in ours.OURS}
+    imputers: dict[str, trial.Impute] = {name: partial(ours.impute, name) for name in ours.OURS}
     imputers |= {name: partial(rivals.impute, name) for name in params.rivals}
     save_table(args.out, public.COLUMNS, public.run(imputers, params.seeds))
 

@@ -1,1 +1,1 @@
-"""The benchmark of `VAEImputer`: real tables, cells hidden on purpose, and what others make of it."""
+"""The benchmark of `VAEImputer`: real tables, cells hidden on purpose, what fills them in."""

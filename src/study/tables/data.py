@@ -95,9 +95,10 @@ def tidy(table: pd.DataFrame) -> Floats:
         When the table has gaps of its own: what was there cannot be known.
     """
     numbers = table.select_dtypes("number").astype(np.float64)
+    gaps = int((~np.isfinite(numbers)).to_numpy().sum())
+    if gaps:
+        raise InputError(f"{gaps} cells are no finite number; take another table")
     values: Floats = numbers.loc[:, numbers.nunique() > 1].to_numpy()
-    if not np.isfinite(values).all():
-        raise InputError(f"{int((~np.isfinite(values)).sum())} cells are no finite number")
     return values[np.random.default_rng(SHUFFLE_SEED).permutation(len(values))]
 
 

@@ -85,9 +85,7 @@ def hide(values: Floats, condition: Condition, rng: np.random.Generator) -> Bool
     return missing
 
 
-def contaminate(
-    values: Floats, share: float, size: float, rng: np.random.Generator
-) -> Floats:
+def contaminate(values: Floats, share: float, size: float, rng: np.random.Generator) -> Floats:
     """Move a share of the observed cells of a standardised table by `size` up or down.
 
     Parameters

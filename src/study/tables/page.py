@@ -307,7 +307,10 @@ def _scores(runs: pd.DataFrame, metric: str) -> pd.DataFrame:
     text = share if metric == "coverage" else _decimals
     rows = []
     for number, row in means.iterrows():
-        cells = {"table": _plain(row["table"]), "missing": _condition(row["mechanism"], row["rate"])}
+        cells = {
+            "table": _plain(row["table"]),
+            "missing": _condition(row["mechanism"], row["rate"]),
+        }
         for name, value in row.drop(CELL).items():
             lowest = best is not None and value == best[number]
             cells[IMPUTERS[name]] = f"**{text(value)}**" if lowest else text(value)
@@ -344,8 +347,8 @@ def _change(logarithms: Sequence[float]) -> str:
     if not logarithms:
         return NONE
     mean, low, high = mean_interval(logarithms)
-    ends = formats.relative(*(float(np.expm1(x)) for x in (mean, low, high)), 1.0)
-    return f"{ends}: {verdict('mse', low, high)}"
+    ends = [float(np.expm1(end)) for end in (mean, low, high)]
+    return f"{formats.relative(*ends, reference=1)}: {verdict('mse', low, high)}"
 
 
 def _public(runs: pd.DataFrame) -> pd.DataFrame:

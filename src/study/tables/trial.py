@@ -1,4 +1,4 @@
-"""Hide cells of a table, have them filled in, score what comes out: one row per seed and imputer."""
+"""Hide cells of a table, have them filled in, score that: one row per seed and imputer."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any

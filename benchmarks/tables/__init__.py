@@ -1,0 +1,1 @@
+"""Times of imputers on tables; the benchmark's pipeline lies here too."""
