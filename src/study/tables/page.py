@@ -96,6 +96,7 @@ def page(results: Results, params: Mapping[str, Any]) -> dict[str, Any]:
         "thorough": _said(tally(thorough)),
         "covered": _range(random["coverage"]),
         "covered_mnar": _range(covered[covered["mechanism"] == "mnar"]["coverage"]),
+        "has_mnar": len(covered) > len(random),
         "lost": _lost(fast),
         "worst": _worst(fast),
         "overview": _overview(runs, fast, thorough, covered),
@@ -126,7 +127,7 @@ def page(results: Results, params: Mapping[str, Any]) -> dict[str, Any]:
         "tables": results.tables.astype(str),
         "not_run": _not_run(results, params["rivals"]),
         "failed": _failed(runs),
-        "n_seeds": len(params["seeds"]),
+        "seed_names": formats.seeds(params["seeds"]),
         "n_draws": params["n_draws"],
     }
 

@@ -44,7 +44,7 @@ def impute(name: str, values: Floats, seed: int, n_draws: int) -> Filled | None:
     Returns
     -------
     Filled or None
-        None where it failed or left gaps; stderr says why.
+        None where it failed, left gaps or changed what is observed; stderr says which.
 
     Raises
     ------
@@ -64,6 +64,10 @@ def impute(name: str, values: Floats, seed: int, n_draws: int) -> Filled | None:
         return None
     if not np.isfinite(filled.values).all():
         print(f"{name} failed: it left gaps", file=sys.stderr)
+        return None
+    seen = ~np.isnan(values)
+    if not np.allclose(filled.values[seen], values[seen], rtol=0, atol=1e-6):
+        print(f"{name} failed: it changed what is observed", file=sys.stderr)
         return None
     return filled
 
@@ -103,7 +107,9 @@ def _missforest(values: Floats, seed: int, n_draws: int) -> Filled:
 
     # Its own default, with a seed and in one thread.
     trees = LGBMRegressor(verbosity=-1, linear_tree=True, n_jobs=1, random_state=seed)
-    return Filled(MissForest(rgr=trees, verbose=0).fit_transform(_frame(values)).to_numpy())
+    table = _frame(values)
+    filled = MissForest(rgr=trees, verbose=0).fit_transform(table)
+    return Filled(filled[table.columns].to_numpy())  # it returns them in another order
 
 
 def _gcimpute(values: Floats, seed: int, n_draws: int) -> Filled:

@@ -75,10 +75,14 @@ def test_what_a_rival_cannot_do_is_an_empty_score(monkeypatch, capsys):
 
     monkeypatch.setitem(rivals.RIVALS, "fails", fails)
     monkeypatch.setitem(rivals.RIVALS, "leaves", lambda values, *_: Filled(values))
-    imputers = {name: partial(rivals.impute, name) for name in ("fails", "leaves")}
+    monkeypatch.setitem(rivals.RIVALS, "changes", lambda values, *_: Filled(0 * WINE))
+    imputers = {name: partial(rivals.impute, name) for name in ("fails", "leaves", "changes")}
     rows = rows_of(run("wine", WINE, MCAR, imputers, seeds=[0], n_draws=2))
-    assert [(row.rmse, row.r2) for row in rows] == [("", "")] * 2
-    assert "fails failed: ZeroDivisionError: no\n" in capsys.readouterr().err
+    assert [(row.rmse, row.r2) for row in rows] == [("", "")] * 3
+    said = capsys.readouterr().err
+    assert "fails failed: ZeroDivisionError: no\n" in said
+    assert "leaves failed: it left gaps\n" in said
+    assert "changes failed: it changed what is observed\n" in said
 
 
 def test_a_rival_that_is_not_installed_is_named(monkeypatch):
