@@ -348,8 +348,8 @@ def _change(logarithms: Sequence[float]) -> str:
     if not logarithms:
         return NONE
     mean, low, high = mean_interval(logarithms)
-    ends = [float(np.expm1(end)) for end in (mean, low, high)]
-    return f"{formats.relative(*ends, reference=1)}: {verdict('mse', low, high)}"
+    change, least, most = (float(np.expm1(end)) for end in (mean, low, high))
+    return f"{formats.relative(change, least, most, 1)}: {verdict('mse', low, high)}"
 
 
 def _public(runs: pd.DataFrame) -> pd.DataFrame:
