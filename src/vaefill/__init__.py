@@ -1,8 +1,23 @@
 """Does a heavy-tailed latent space fill in missing data better than a Gaussian one?
 
-Import from the folders, for example ``from vaefill.models import VAE`` or
-``from vaefill.inference import infer``. Nothing is imported here, so that ``import vaefill`` stays
-cheap: PyTorch is loaded with the first model.
+`VAEImputer` fills in tables. All else is imported from the folders, for example
+``from vaefill.models import VAE`` or ``from vaefill.inference import infer``. Nothing is imported
+here, so that ``import vaefill`` stays cheap: PyTorch is loaded with the first model.
 """
 
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from vaefill.imputer import VAEImputer
+
+__all__ = ["VAEImputer", "__version__"]
+
 __version__ = "0.1.0"
+
+
+def __getattr__(name: str) -> Any:
+    if name == "VAEImputer":
+        from vaefill.imputer import VAEImputer
+
+        return VAEImputer
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -95,6 +95,33 @@ def read_table(X: Any) -> Table:
     return _Frame(frame) if isinstance(frame, nw.DataFrame) else _Array(X)
 
 
+def is_frame(X: Any) -> bool:
+    """Tell whether a table is a data frame."""
+    return isinstance(nw.from_native(X, eager_only=True, pass_through=True), nw.DataFrame)
+
+
+def with_columns(table: Any, names: Sequence[str], columns: NDArray[np.bool_]) -> Any:
+    """Append columns to an array, as numbers, or to a data frame.
+
+    Parameters
+    ----------
+    table : array of shape (n, n_columns) or data frame
+        What to append to.
+    names : sequence of str
+        Their names, for a data frame.
+    columns : bool array of shape (n, len(names))
+    """
+    frame = nw.from_native(table, eager_only=True, pass_through=True)
+    if not isinstance(frame, nw.DataFrame):
+        return np.hstack([table, columns.astype(table.dtype)])
+    frame = frame.with_columns(nw.lit(False).alias(name) for name in names)
+    rows = nw.new_series("rows", np.arange(len(frame)), backend=frame.implementation)
+    for name, column in zip(names, columns.T, strict=True):
+        values = nw.new_series(name, column.tolist(), nw.Boolean, backend=frame.implementation)
+        frame = frame.with_columns(frame[name].scatter(rows, values))
+    return frame.to_native()
+
+
 def label(names: Names, column: int) -> str:
     """Call a column by its name, or by its position where there are no names."""
     return f"column {column if names is None else names[column]!r}"
