@@ -147,3 +147,17 @@ def test_references_are_rows_of_the_table_chosen_with_the_generator():
     assert len(first.index.unique()) == 30
     assert torch.equal(first.index, again.index)
     assert not torch.equal(first.index, other.index)
+
+
+def test_a_row_that_comes_back_is_recognised():
+    completed, observed, residual = table(60, 6)
+    references = fit_references(completed, observed, residual, generator=gen(6), limit=30)
+    # Imputed cells may be imputed otherwise by now; another gap or value makes another row.
+    again = completed.where(observed, completed + 1)
+    known = nearest(again, observed, references, torch.arange(60))
+    for a, b in zip(nearest(again, observed, references), known, strict=True):
+        torch.testing.assert_close(a, b, rtol=0, atol=0)
+    changed = completed.where(~observed, completed + 1e-5)
+    foreign = nearest(changed, observed, references, torch.full((60,), FOREIGN))
+    for a, b in zip(nearest(changed, observed, references), foreign, strict=True):
+        torch.testing.assert_close(a, b, rtol=0, atol=0)

@@ -104,10 +104,8 @@ class Looking:
             Cells to look at.
         row : Tensor of shape (n,), optional
             Number of each row in the table that the references are of, so that none becomes its
-            own neighbour; by default they are new.
+            own neighbour; by default as for `nearest`.
         """
-        if row is None:
-            row = torch.full((len(z),), -1, device=z.device)
         z = z.where(visible, 0.0)
         if self.guard is not None:
             z = pull_in(self.guard, z, visible, self.guard_df)

@@ -9,10 +9,16 @@ the squared distance D from row x and has the weight k,
 where s is the mean of the row's six smallest D. The donors of a cell are the 15 nearest references
 that have its column observed, among the 5 + 24 / q nearest of all; q is the share of the cells of
 all references that is observed, or 0.15 where that is more.
+
+A row is not to be its own neighbour, which would tell it nothing but distort s. One that comes back
+after the fit is recognised by its cells: a reference in which the same cells are observed, with the
+same values, has nothing to say about the others, whether it is the row itself or a twin.
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -51,6 +57,12 @@ class References:
     residual: Tensor
     index: Tensor
 
+    @cached_property
+    def places(self) -> dict[bytes, int]:
+        """Where the reference with given observed cells stands, by their `_keys`."""
+        keys = _keys(self.completed, self.observed)
+        return {key: place for place, key in enumerate(keys)}
+
 
 def fit_references(
     completed: Tensor,
@@ -82,7 +94,7 @@ def fit_references(
 
 
 def nearest(
-    completed: Tensor, observed: Tensor, references: References, row: Tensor
+    completed: Tensor, observed: Tensor, references: References, row: Tensor | None = None
 ) -> tuple[Tensor, Tensor]:
     """Average over the donors of every cell, nearer ones counting more.
 
@@ -92,9 +104,9 @@ def nearest(
         Standardised values, observed or imputed.
     observed : bool Tensor of shape (n_samples, n_slots)
     references : References
-    row : int64 Tensor of shape (n_samples,)
-        Where each row stands in the table of the references, so that it is no donor of its own;
-        -1 for a row that is not of the table.
+    row : int64 Tensor of shape (n_samples,), optional
+        Where each row stands in the table of the references, so that it is no donor of its own; by
+        default it is recognised by its observed cells, if it is there.
 
     Returns
     -------
@@ -105,8 +117,13 @@ def nearest(
     n_references = len(references.index)
     share = references.observed.float().mean().item()
     n_nearest = min(n_references, 5 + int(1.6 * DONORS / max(share, 0.15)))
-    position = torch.searchsorted(references.index, row).clamp_(max=n_references - 1)
-    itself = references.index[position] == row
+    if row is None:
+        places = [references.places.get(key, -1) for key in _keys(completed, observed)]
+        position = torch.tensor(places, dtype=torch.int64, device=completed.device)
+        itself = position >= 0
+    else:
+        position = torch.searchsorted(references.index, row).clamp_(max=n_references - 1)
+        itself = references.index[position] == row
     weight, first, second = _moments(references.completed, references.observed)
     terms = torch.cat([second, -2 * first, weight], 1).T.contiguous()
 
@@ -126,6 +143,15 @@ def nearest(
             mean = (weight * _rows(known, which)).sum(1) / total
             result[some] = mean.where(total > 0, result[some])
     return means, residuals
+
+
+def _keys(completed: Tensor, observed: Tensor) -> list[bytes]:
+    """Bytes that two rows have in common if the same cells with the same values are observed."""
+    cells = completed.float().where(observed, 0.0).cpu().numpy()
+    parts = (cells.view(np.uint8), observed.cpu().numpy().view(np.uint8))
+    together = np.ascontiguousarray(np.hstack(parts))
+    keys: list[bytes] = together.view(f"V{together.shape[1]}").ravel().tolist()
+    return keys
 
 
 def _moments(x: Tensor, observed: Tensor) -> tuple[Tensor, Tensor, Tensor]:
