@@ -119,7 +119,7 @@ def fit_linear(
             best = normal, error, ridge
             continue
         gain = best[1] - error
-        if not gain.mean() > gain.std() / len(gain) ** 0.5:
+        if len(gain) < 2 or not gain.mean() > gain.std() / len(gain) ** 0.5:
             break
         best = normal, error, ridge
     assert best is not None
