@@ -1,6 +1,5 @@
 """`ImageImputer`: a trained image model, to be used as `VAEImputer` is for tables."""
 
-import math
 from typing import Any
 
 import numpy as np
@@ -54,12 +53,12 @@ class ImageImputer:
         Returns
         -------
         array of the shape and dtype of `X`
-            Observed pixels are as they were; missing ones hold their expectation.
+            Observed pixels are as they were; missing ones hold what the method expects of them.
 
         Raises
         ------
         InputError
-            When the images are not of the model's size, or an observed pixel is outside [0, 1].
+            When they are no floats, not of the model's size, or an observed pixel is outside [0, 1].
         """
         images = np.asarray(X)
         if images.ndim == 2:
@@ -73,13 +72,13 @@ class ImageImputer:
             method=self.method,
             generator=generator.manual_seed(self.random_state),
         )
-        return impute(images, missing, found.mean.numpy()).reshape(X.shape).astype(X.dtype)
+        filled = impute(images, missing, found.mean.numpy())
+        return filled.reshape(np.shape(X)).astype(images.dtype)
 
     def _shape(self, pixels: int) -> tuple[int, int]:
         """Height and width of images that are given as rows of pixels."""
         architecture: dict[str, Any] = self.model.architecture
-        side = math.isqrt(architecture.get("pixels", 0))
-        height, width = architecture.get("shape", (side, side))
+        height, width = architecture.get("shape", (1, architecture.get("pixels")))
         if height * width != pixels:
-            raise InputError(f"X: {pixels} pixels; the model was trained on {height} x {width}")
+            raise InputError(f"X: {pixels} pixels; the model was trained on {height * width}")
         return height, width

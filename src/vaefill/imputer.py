@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from numbers import Integral, Real
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -12,6 +12,7 @@ import safetensors
 import safetensors.torch
 import torch
 from numpy.typing import NDArray
+from scipy.sparse import issparse
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils import Tags, check_random_state, resample
 from sklearn.utils.validation import check_is_fitted, validate_data
@@ -25,7 +26,7 @@ from vaefill.models.files import load as load_model
 from vaefill.storage import unreadable, write_bytes
 from vaefill.tables.columns import Columns, fit_columns
 from vaefill.tables.completion import Completion, fit_completion
-from vaefill.tables.frames import is_frame, with_columns
+from vaefill.tables.frames import as_array, is_frame, with_columns
 from vaefill.tables.kinds import Choice
 from vaefill.tables.packing import pack, unpack
 from vaefill.training.devices import Device, pick_device
@@ -40,17 +41,22 @@ _CHOICES = {
     "unseen": ("missing", "error"),
     "device": ("cpu", "cuda", "auto"),
 }
-_RANGES = {
-    "df": (SMALLEST_DF, math.inf),
-    "n_latents": (0, 1024),
-    "max_iter": (1, 1e9),
-    "validation_fraction": (0.01, 0.5),
-    "max_samples": (2, math.inf),
+_RANGES: dict[str, tuple[type, float, float]] = {
+    "df": (Real, SMALLEST_DF, math.inf),
+    "n_latents": (Integral, 0, 1024),
+    "max_iter": (Integral, 1, 1e9),
+    "validation_fraction": (Real, 0.01, 0.5),
+    "max_samples": (Integral, 2, math.inf),
 }
-
-
-def _is_int(value: Any) -> bool:
-    return isinstance(value, Integral)
+#: What a fit leaves behind beside `columns_` and `completion_`, and how JSON's value becomes it again.
+_FITTED: dict[str, Callable[[Any], Any]] = {
+    "feature_names_in_": lambda names: np.array(names, dtype=object),
+    "indicator_features_": lambda numbers: np.array(numbers, dtype=np.intp),
+    "loss_curve_": lambda points: [tuple(point) for point in points],
+    "n_features_in_": int,
+    "n_iter_": int,
+    "seed_": int,
+}
 
 
 class VAEImputer(TransformerMixin, BaseEstimator):  # type: ignore[misc]  # they have no types
@@ -89,7 +95,7 @@ class VAEImputer(TransformerMixin, BaseEstimator):  # type: ignore[misc]  # they
     n_latents : int, default=16
         Coordinates of the code.
     hidden : tuple of int, default=(96, 96, 96)
-        Widths of the hidden layers, all equal.
+        Widths of the hidden layers.
     max_iter : int, default=1200
         Most steps of the optimiser; it stops earlier when held-out cells are filled in no better.
     validation_fraction : float, default=0.1
@@ -287,8 +293,7 @@ class VAEImputer(TransformerMixin, BaseEstimator):  # type: ignore[misc]  # they
         array of shape (n_draws, n_samples, n_features_out), or list of n_draws data frames
             Each as `transform` gives it; the same ones for the same fit and rows.
         """
-        if n_draws < 1:
-            raise InputError(f"n_draws = {n_draws}: must be at least 1")
+        _check_number("n_draws", n_draws, Integral, 1, math.inf)
         drawn = self._fill(
             X, lambda completion, *table: completion.draw(*table, n_draws, self.seed_), n_draws
         )
@@ -310,8 +315,8 @@ class VAEImputer(TransformerMixin, BaseEstimator):  # type: ignore[misc]  # they
             Where a cell is observed, both are its value. Categories without an order have no
             bounds: both are the most probable one.
         """
-        if not 0 < level < 1:
-            raise InputError(f"level = {level}: must lie between 0 and 1, such as 0.9")
+        if not isinstance(level, Real) or not 0 < level < 1:
+            raise InputError(f"level = {level!r}: must lie between 0 and 1, such as 0.9")
         lower, upper = self._fill(
             X, lambda completion, *table: completion.interval(*table, level), 2
         )
@@ -368,30 +373,23 @@ class VAEImputer(TransformerMixin, BaseEstimator):  # type: ignore[misc]  # they
         """Write the fitted imputer with its settings to one file, whole or not at all."""
         check_is_fitted(self)
         completion, tensors = pack(self.completion_)
-        settings = self.get_params(deep=False)
         state = {
             "version": FILE_VERSION,
             "settings": {
-                **settings,
+                **self.get_params(deep=False),
                 "missing_values": self.columns_.sentinel,
                 "kinds": list((self.kinds or {}).items()),
-                "hidden": list(self.hidden),
                 # Another kind of random state has done its part: the fit's own seed goes on.
-                "random_state": self.random_state if _is_int(self.random_state) else None,
+                "random_state": self.random_state
+                if isinstance(self.random_state, Integral)
+                else None,
             },
             "columns": self.columns_.to_dict(),
             "completion": completion,
-            "fitted": {
-                "seed_": self.seed_,
-                "n_iter_": self.n_iter_,
-                "loss_curve_": self.loss_curve_,
-                "n_features_in_": self.n_features_in_,
-                "indicator_features_": self.indicator_features_.tolist(),
-                "feature_names_in_": getattr(self, "feature_names_in_", np.array([])).tolist(),
-            },
+            "fitted": {name: getattr(self, name, None) for name in _FITTED},
         }
         # One key: safetensors keeps several in no fixed order, and bytes would differ.
-        metadata = {"imputer": json.dumps(state, sort_keys=True)}
+        metadata = {"imputer": json.dumps(state, sort_keys=True, default=_plain)}
         write_bytes(path, safetensors.torch.save(tensors, metadata))
 
     @classmethod
@@ -429,7 +427,7 @@ class VAEImputer(TransformerMixin, BaseEstimator):  # type: ignore[misc]  # they
                     f"reads {FILE_VERSION}); update vaefill"
                 )
             return cls._restored(state, tensors, where)
-        except (FileNotFoundError, safetensors.SafetensorError) as error:
+        except (OSError, safetensors.SafetensorError) as error:
             raise unreadable(path, "an imputer or model (.safetensors)", error) from error
         except FileError:
             raise
@@ -441,27 +439,22 @@ class VAEImputer(TransformerMixin, BaseEstimator):  # type: ignore[misc]  # they
         cls, state: dict[str, Any], tensors: dict[str, Tensor], device: torch.device
     ) -> Self:
         settings = state["settings"]
-        imputer = cls(
-            **{
-                **settings,
-                "missing_values": math.nan
-                if settings["missing_values"] is None
-                else settings["missing_values"],
-                "kinds": dict(settings["kinds"]) or None,
-                "hidden": tuple(settings["hidden"]),
-                "device": device.type,
-            }
-        )
+        absent = settings["missing_values"] is None
+        restored = {
+            "missing_values": math.nan if absent else settings["missing_values"],
+            "kinds": {_hashable(key): _hashable(kind) for key, kind in settings["kinds"]} or None,
+            "hidden": _hashable(settings["hidden"]),
+            "device": device.type,
+        }
+        imputer = cls(**{**settings, **restored})
+        imputer._check_settings()
         imputer.columns_ = Columns.from_dict(state["columns"])
         imputer.completion_ = unpack(state["completion"], tensors, device)
-        fitted = state["fitted"]
-        names = fitted.pop("feature_names_in_")
-        if names:
-            imputer.feature_names_in_ = np.array(names, dtype=object)
-        fitted["indicator_features_"] = np.array(fitted["indicator_features_"], dtype=np.intp)
-        fitted["loss_curve_"] = [tuple(point) for point in fitted["loss_curve_"]]
-        for name, value in fitted.items():
-            setattr(imputer, name, value)
+        if not isinstance(imputer.completion_, Completion | None):
+            raise TypeError(f"{type(imputer.completion_).__name__} where a completion should be")
+        for name, restore in _FITTED.items():
+            if (value := state["fitted"][name]) is not None:
+                setattr(imputer, name, restore(value))
         return imputer
 
     def __sklearn_tags__(self) -> Tags:  # noqa: D105
@@ -477,13 +470,12 @@ class VAEImputer(TransformerMixin, BaseEstimator):  # type: ignore[misc]  # they
         for name, choices in _CHOICES.items():
             if (value := getattr(self, name)) not in choices:
                 raise InputError(f"{name} = {value!r}: must be one of {', '.join(choices)}")
-        for name, (low, high) in _RANGES.items():
-            value = getattr(self, name)
-            if not isinstance(value, Real) or not low <= float(value) <= high:
-                raise InputError(f"{name} = {value!r}: must lie between {low:g} and {high:g}")
-        if not self.hidden or any(not width >= 1 for width in self.hidden):
+        for name, allowed in _RANGES.items():
+            _check_number(name, getattr(self, name), *allowed)
+        widths = list(self.hidden) if isinstance(self.hidden, Iterable) else []
+        if not widths or not all(isinstance(width, Integral) and width >= 1 for width in widths):
             raise InputError(
-                f"hidden = {self.hidden!r}: must be one or more widths, such as (96, 96)"
+                f"hidden = {self.hidden!r}: must be one or more whole numbers, such as (96, 96)"
             )
 
     def _validated(self, X: Any, *, reset: bool = False) -> Any:
@@ -492,8 +484,14 @@ class VAEImputer(TransformerMixin, BaseEstimator):  # type: ignore[misc]  # they
             check_is_fitted(self)
         if is_frame(X):
             validate_data(self, X, reset=reset, skip_check_array=True)
+            if 0 in X.shape:
+                raise InputError(
+                    f"a data frame of shape {X.shape}: give at least one row and column"
+                )
             return X
-        return validate_data(self, X, reset=reset, dtype=None, ensure_all_finite="allow-nan")
+        # scikit-learn has the words for sparse matrices, `columns_` for infinite values.
+        array = X if issparse(X) else as_array(X)
+        return validate_data(self, array, reset=reset, dtype=None, ensure_all_finite=False)
 
     def _encoded(self, X: Any) -> tuple[Tensor, Tensor]:
         values, observed = self.columns_.encode(
@@ -528,3 +526,21 @@ class VAEImputer(TransformerMixin, BaseEstimator):  # type: ignore[misc]  # they
 
     def _indicator_names(self, names: Sequence[Any]) -> list[str]:
         return [f"missingindicator_{names[i]}" for i in self.indicator_features_.tolist()]
+
+
+def _check_number(name: str, value: Any, kind: type, low: float, high: float) -> None:
+    """Raise InputError for what is no number of the kind within its range."""
+    is_number = isinstance(value, kind) and not isinstance(value, bool)
+    if not is_number or not low <= value <= high:
+        number = "a whole number" if kind is Integral else "a number"
+        raise InputError(f"{name} = {value!r}: must be {number} from {low:g} to {high:g}")
+
+
+def _plain(value: Any) -> Any:
+    """Turn arrays and numbers of NumPy into what JSON has."""
+    return value.tolist()
+
+
+def _hashable(value: Any) -> Any:
+    """Turn a list, which is what JSON has for a tuple, back into one."""
+    return tuple(value) if isinstance(value, list) else value

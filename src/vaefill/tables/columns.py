@@ -1,10 +1,14 @@
 """The columns of a table: found at fit, turned into numbers, and filled with what is inferred."""
 
+import sys
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
+from itertools import takewhile
 from numbers import Integral
+from traceback import walk_stack
+from types import FrameType
 from typing import Any, Literal, NamedTuple, Self
 
 import numpy as np
@@ -148,7 +152,7 @@ class Columns:
             message = f"categories that were not there at fit, {'; '.join(unknown)}"
             if unseen == "error":
                 raise InputError(f"{message}: fit anew, mend them or mark them as missing")
-            warnings.warn(f"{message}: taken as missing", stacklevel=2)
+            warnings.warn(f"{message}: taken as missing", stacklevel=_users_level())
         return Encoded(values, observed)
 
     def decode(self, values: Floats, observed: Bools, X: Any, *, keep_empty: bool = False) -> Any:
@@ -275,6 +279,8 @@ def _sentinel(missing_values: Any) -> Value | None:
 
 
 def _choices(kinds: Mapping[str | int, Choice], table: Table) -> dict[int, Choice]:
+    if not isinstance(kinds, Mapping):
+        raise InputError(f"kinds = {kinds!r}: must give columns their kinds: {{'age': 'count'}}")
     choices = {}
     for key, choice in kinds.items():
         if table.names is not None and key in table.names:
@@ -290,3 +296,12 @@ def _nothing(cells: Cells) -> Value:
     if cells.family == "text":
         return cells.order[0] if cells.order else "missing_value"
     return {"float": 0.0, "integer": 0, "boolean": False}[cells.family]
+
+
+def _users_level() -> int:
+    """Tell how far up the stack the user's own line is, for a warning of the calling function."""
+
+    def inside(entry: tuple[FrameType, int]) -> bool:
+        return str(entry[0].f_globals.get("__name__")).startswith(("vaefill.", "sklearn."))
+
+    return 1 + sum(1 for _ in takewhile(inside, walk_stack(sys._getframe(1))))

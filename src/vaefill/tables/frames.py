@@ -87,21 +87,43 @@ def read_table(X: Any) -> Table:
     InputError
         When it has not two dimensions, or two columns of the same name.
     """
-    try:
-        frame = nw.from_native(X, eager_only=True, pass_through=True)
-    except DuplicateError as error:
-        name, _ = Counter(X.columns).most_common(1)[0]
-        raise InputError(f"two columns are called {name!r}: rename one, names differ") from error
-    return _Frame(frame) if isinstance(frame, nw.DataFrame) else _Array(X)
+    frame = _as_frame(X)
+    return _Array(as_array(X)) if frame is None else _Frame(frame)
 
 
 def is_frame(X: Any) -> bool:
-    """Tell whether a table is a data frame."""
-    return isinstance(nw.from_native(X, eager_only=True, pass_through=True), nw.DataFrame)
+    """Tell whether a table is a data frame; InputError if two of its columns have one name."""
+    return _as_frame(X) is not None
+
+
+def as_array(X: Any) -> NDArray[Any]:
+    """Take a table that is no data frame as an array.
+
+    In a list of lists, numbers beside text stay numbers.
+
+    Raises
+    ------
+    InputError
+        When it has not two dimensions, rows of different lengths, or a mask.
+    """
+    if isinstance(X, np.ma.MaskedArray):
+        raise InputError("a masked array: write nan where it is masked, by X.filled(nan)")
+    try:
+        array = np.asarray(X)
+    except ValueError as error:
+        raise InputError("rows of different lengths: make them equally long") from error
+    if array.dtype.kind in "US" and not isinstance(X, np.ndarray):
+        array = np.asarray(X, dtype=object)  # or numbers beside text would become text
+    if array.ndim != 2:
+        raise InputError(
+            f"Expected 2D array, got {array.ndim}D {type(X).__name__} instead: a table has rows"
+            " and columns. Reshape your data, or read it into an array or a data frame first"
+        )
+    return array
 
 
 def with_columns(table: Any, names: Sequence[str], columns: NDArray[np.bool_]) -> Any:
-    """Append columns to an array, as numbers, or to a data frame.
+    """Append columns to a data frame, or, as numbers, to an array.
 
     Parameters
     ----------
@@ -110,16 +132,22 @@ def with_columns(table: Any, names: Sequence[str], columns: NDArray[np.bool_]) -
     names : sequence of str
         Their names, for a data frame.
     columns : bool array of shape (n, len(names))
+
+    Raises
+    ------
+    InputError
+        When the data frame has a column of that name.
     """
-    frame = nw.from_native(table, eager_only=True, pass_through=True)
-    if not isinstance(frame, nw.DataFrame):
-        return np.hstack([table, columns.astype(table.dtype)])
-    frame = frame.with_columns(nw.lit(False).alias(name) for name in names)
-    rows = nw.new_series("rows", np.arange(len(frame)), backend=frame.implementation)
-    for name, column in zip(names, columns.T, strict=True):
-        values = nw.new_series(name, column.tolist(), nw.Boolean, backend=frame.implementation)
-        frame = frame.with_columns(frame[name].scatter(rows, values))
-    return frame.to_native()
+    frame = _as_frame(table)
+    if frame is None:
+        numbers = table.dtype.kind in "biuf"
+        return np.hstack([table, columns.astype(table.dtype if numbers else object)])
+    for name in set(names).intersection(frame.columns):
+        raise InputError(f"{name!r}, a column to append, is there already: rename yours")
+    return frame.with_columns(
+        nw.new_series(name, column, nw.Boolean, backend=frame.implementation)
+        for name, column in zip(names, columns.T, strict=True)
+    ).to_native()
 
 
 def label(names: Names, column: int) -> str:
@@ -127,23 +155,19 @@ def label(names: Names, column: int) -> str:
     return f"column {column if names is None else names[column]!r}"
 
 
+def _as_frame(X: Any) -> "nw.DataFrame[Any] | None":
+    try:
+        frame = nw.from_native(X, eager_only=True, pass_through=True)
+    except DuplicateError as error:
+        name, _ = Counter(X.columns).most_common(1)[0]
+        raise InputError(f"two columns are called {name!r}: rename one, names differ") from error
+    return frame if isinstance(frame, nw.DataFrame) else None
+
+
 class _Array:
     names: Names = None
 
-    def __init__(self, X: Any) -> None:
-        if isinstance(X, np.ma.MaskedArray):
-            raise InputError("a masked array: write nan where it is masked, by X.filled(nan)")
-        try:
-            array = np.asarray(X)
-        except ValueError as error:
-            raise InputError("rows of different lengths: make them equally long") from error
-        if array.dtype.kind in "US" and not isinstance(X, np.ndarray):
-            array = np.asarray(X, dtype=object)  # or numbers beside text would become text
-        if array.ndim != 2:
-            raise InputError(
-                f"Expected 2D array, got {array.ndim}D {type(X).__name__} instead: a table has rows"
-                " and columns. Reshape your data, or read it into an array or a data frame first"
-            )
+    def __init__(self, array: NDArray[Any]) -> None:
         self.array = array
         self.shape: tuple[int, int] = array.shape
 
