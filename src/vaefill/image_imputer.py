@@ -58,7 +58,8 @@ class ImageImputer:
         Raises
         ------
         InputError
-            When they are no floats, not of the model's size, or an observed pixel is outside [0, 1].
+            When they are no floats or not of the model's size, or an observed one is outside
+            [0, 1].
         """
         images = np.asarray(X)
         if images.ndim == 2:

@@ -48,7 +48,7 @@ _RANGES: dict[str, tuple[type, float, float]] = {
     "validation_fraction": (Real, 0.01, 0.5),
     "max_samples": (Integral, 2, math.inf),
 }
-#: What a fit leaves behind beside `columns_` and `completion_`, and how JSON's value becomes it again.
+#: What a fit leaves behind beside columns and completion, and how JSON gives it back.
 _FITTED: dict[str, Callable[[Any], Any]] = {
     "feature_names_in_": lambda names: np.array(names, dtype=object),
     "indicator_features_": lambda numbers: np.array(numbers, dtype=np.intp),
