@@ -132,7 +132,7 @@ def test_output_is_of_the_library_that_was_asked_for(library):
 def test_data_frames_come_back_as_they_were_with_gaps_filled():
     X = mixed()
     before = X.copy()
-    imputer = quick(kinds={"share": ("bounded", 0, 1)})
+    imputer = quick(kinds={"share": ["bounded", 0, 1]})
     filled = imputer.fit_transform(X)
     assert_frame_equal(X, before)
     assert filled.dtypes.equals(X.dtypes)
@@ -614,7 +614,7 @@ def test_any_data_frame_is_filled(data, n, names):
 SAVED = {
     "numbers": (table, {}),
     "every kind": (mixed, {"kinds": {"share": ("bounded", 0, 1)}, "add_indicator": True}),
-    "thorough": (mixed, {"experts": "thorough", "hidden": np.array([8, 8])}),
+    "thorough": (lambda: mixed(30), {"experts": "thorough", "hidden": np.array([8, 8])}),
     "robust": (table, {"likelihood": "student_t", "prior": "student_t", "df": np.float64(4)}),
     "no gap": (lambda: table(gaps=0), {"random_state": np.random.RandomState(0)}),
     "nothing but gaps": (lambda: table(gaps=1), {"keep_empty_features": True}),

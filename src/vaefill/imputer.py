@@ -107,10 +107,11 @@ class VAEImputer(TransformerMixin, BaseEstimator):  # type: ignore[misc]  # they
         Whether `transform` fills in one draw from the predictive distribution, for multiple
         imputation, instead of the best guess.
     add_indicator : bool, default=False
-        Whether to append one column per column that had gaps when fitted, True where missing.
+        Whether to append one column per column that had gaps when fitted: True, in arrays of
+        numbers 1, where a cell is missing.
     keep_empty_features : bool, default=False
-        Whether columns without any observed value when fitted are kept, filled with 0, instead of
-        dropped.
+        Whether columns without any observed value when fitted are kept, instead of dropped, and
+        filled with 0, or what is nothing in their dtype: False, "missing_value".
     unseen : {"missing", "error"}, default="missing"
         What a category in new data is taken for that was not there when fitted.
     random_state : int, RandomState or None, default=None
@@ -207,6 +208,9 @@ class VAEImputer(TransformerMixin, BaseEstimator):  # type: ignore[misc]  # they
         InputError
             When a setting is out of range, or a column cannot be used (dates, infinite values,
             texts that differ in nearly every row): the message names it.
+        ValueError, TypeError
+            scikit-learn's own: for sparse or complex matrices, arrays without rows, names that are
+            not all strings.
         """
         self._check_settings()
         X = self._validated(X, reset=True)
@@ -269,7 +273,9 @@ class VAEImputer(TransformerMixin, BaseEstimator):  # type: ignore[misc]  # they
         Raises
         ------
         InputError
-            When the columns are not those of the fitted table.
+            When the columns are not those of the fitted table, or a value is infinite.
+        ValueError
+            scikit-learn's own, when names, their order or the number of columns differ.
         """
         if self.sample_posterior:
             return self.sample(X, 1)[0]
@@ -312,8 +318,8 @@ class VAEImputer(TransformerMixin, BaseEstimator):  # type: ignore[misc]  # they
         Returns
         -------
         lower, upper : arrays or data frames, each as `transform` gives them
-            Where a cell is observed, both are its value. Categories without an order have no
-            bounds: both are the most probable one.
+            Where a cell is observed, both are its value. More than two categories without an order
+            have no bounds: both are the most probable one.
         """
         if not isinstance(level, Real) or not 0 < level < 1:
             raise InputError(f"level = {level!r}: must lie between 0 and 1, such as 0.9")
@@ -331,7 +337,7 @@ class VAEImputer(TransformerMixin, BaseEstimator):  # type: ignore[misc]  # they
         Returns
         -------
         array of shape (n_samples,)
-            In nats, in the columns' own units.
+            In nats, in the columns' own units; 0 for a row without any observed cell.
         """
         values, observed = self._encoded(self._validated(X))
         if self.completion_ is None:
@@ -370,7 +376,15 @@ class VAEImputer(TransformerMixin, BaseEstimator):  # type: ignore[misc]  # they
         return np.array([*(names[i] for i in kept), *self._indicator_names(names)], dtype=object)
 
     def save(self, path: str | Path) -> None:
-        """Write the fitted imputer with its settings to one file, whole or not at all."""
+        """Write the fitted imputer with its settings to one file, whole or not at all.
+
+        The same imputer gives the same bytes. `load` reads them.
+
+        Parameters
+        ----------
+        path : path-like
+            The file; its directory is made if it does not exist.
+        """
         check_is_fitted(self)
         completion, tensors = pack(self.completion_)
         state = {
@@ -513,9 +527,9 @@ class VAEImputer(TransformerMixin, BaseEstimator):  # type: ignore[misc]  # they
             results = values.expand(n_results, -1, -1)
         else:
             results = compute(self.completion_, values, observed)
-        missing = observed.cpu().numpy()
+        known = observed.cpu().numpy()
         filled = [
-            self.columns_.decode(result, missing, X, keep_empty=self.keep_empty_features)
+            self.columns_.decode(result, known, X, keep_empty=self.keep_empty_features)
             for result in results.cpu().numpy()
         ]
         if not self.add_indicator:

@@ -31,7 +31,7 @@ from vaefill.tables.cells import Cells, Value, python_values
 Floats = NDArray[np.float64]
 Kind = Literal["continuous", "bounded", "count", "binary", "ordered", "categorical"]
 #: A kind, or one with its range ("bounded", 0, 1) or its levels ("ordered", "low", "high").
-Choice = Kind | tuple[Any, ...]
+Choice = Kind | Sequence[Any]
 
 KINDS: tuple[Kind, ...] = get_args(Kind)
 #: More categories than this are taken for names of rows, unless they are asked for.
@@ -144,7 +144,7 @@ def fit_column(name: str, cells: Cells, choice: Choice | None = None) -> Column:
         When the choice is none, or does not fit the cells, or when there are so many categories
         that they must be names of rows.
     """
-    kind, *given = choice if isinstance(choice, tuple) else (choice or _default(cells),)
+    kind, *given = choice if isinstance(choice, tuple | list) else (choice or _default(cells),)
     if kind not in KINDS:
         raise InputError(f"{name}: kind = {kind!r}: must be one of {', '.join(KINDS)}")
     if given and kind not in ("bounded", "ordered"):
