@@ -173,9 +173,11 @@ def test_seeds():
     X = table()
 
     def fills(state):
-        return quick(random_state=state).fit(X).sample(X, 2).tobytes()
+        imputer = quick(random_state=state).fit(X)
+        return imputer.transform(X).tobytes(), imputer.sample(X, 2).tobytes()
 
-    assert fills(0) == fills(0) == fills(np.int64(0)) != fills(1)
+    assert fills(0) == fills(np.int64(0))
+    assert all(first != second for first, second in zip(fills(0), fills(1), strict=True))
     assert fills(np.random.RandomState(3)) == fills(np.random.RandomState(3))
     state = np.random.RandomState(3)
     assert fills(state) != fills(state)
@@ -383,11 +385,16 @@ BAD = {
 }
 
 
-@pytest.mark.parametrize("likelihood", ["gaussian", "student_t"])
-@pytest.mark.parametrize("change", BAD.values(), ids=BAD)
-def test_bad_tables_are_filled(change, likelihood):
+ROBUST = ("constants", "one cell in a column", "1e300", "all scales", "an outlier", "two rows")
+
+
+@pytest.mark.parametrize(
+    ("name", "likelihood"),
+    [*((name, "gaussian") for name in BAD), *((name, "student_t") for name in ROBUST)],
+)
+def test_bad_tables_are_filled(name, likelihood):
     X = table(30)
-    change(X)
+    BAD[name](X)
     imputer = quick(likelihood=likelihood, keep_empty_features=True).fit(X)
     for filled in (imputer.transform(X), *imputer.interval(X), *imputer.sample(X, 2)):
         check_filled(X, filled)
@@ -558,7 +565,7 @@ def arrays(draw):
 
 
 @given(arrays(), st.sampled_from(["gaussian", "student_t"]), st.permutations(range(9)))
-@settings(max_examples=40, deadline=None, derandomize=True)
+@settings(max_examples=30, deadline=None, derandomize=True)
 def test_any_array_is_filled(X, likelihood, order):
     imputer = quick(max_iter=2, likelihood=likelihood, keep_empty_features=True).fit(X)
     filled = imputer.transform(X)
@@ -588,7 +595,7 @@ DTYPES = {
 
 
 @given(st.data(), st.integers(1, 8), st.sets(st.sampled_from(sorted(COLUMNS)), min_size=1))
-@settings(max_examples=25, deadline=None, derandomize=True)
+@settings(max_examples=20, deadline=None, derandomize=True)
 def test_any_data_frame_is_filled(data, n, names):
     cells = {name: st.lists(st.none() | COLUMNS[name], min_size=n, max_size=n) for name in names}
     X = pd.DataFrame(
@@ -613,6 +620,7 @@ def test_any_data_frame_is_filled(data, n, names):
 
 SAVED = {
     "numbers": (table, {}),
+    "pandas' NA": (mixed, {"missing_values": pd.NA}),
     "every kind": (mixed, {"kinds": {"share": ("bounded", 0, 1)}, "add_indicator": True}),
     "thorough": (lambda: mixed(30), {"experts": "thorough", "hidden": np.array([8, 8])}),
     "robust": (table, {"likelihood": "student_t", "prior": "student_t", "df": np.float64(4)}),
