@@ -11,7 +11,7 @@ CODE := src stages tools benchmarks tests
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo report sweep test lint check fix bench time check-report
+.PHONY: help install demo report sweep test lint check fix bench time benchmark time-tables check-report
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -54,6 +54,14 @@ bench: $(STAMP) ## Measure speed beside what a user would pick instead
 
 time: $(STAMP) ## Measure the imputers' times for the report; nothing else should run
 	python -m benchmarks.imputation
+
+benchmark: $(STAMP) ## Compare imputers on real tables: hours
+	pip install --quiet --constraint constraints.txt --editable '.[benchmark]'
+	python -m tools.run benchmarks/tables/dvc.yaml $(side_by_side)
+
+time-tables: $(STAMP) ## Measure the times of imputers of tables; nothing else should run
+	OMP_NUM_THREADS=1 python -m benchmarks.tables times
+	python -m benchmarks.tables speed
 
 check-report: $(STAMP) ## Rebuild the reports from tracked files alone; fail if they differ
 	dvc repro --single-item --force compare sweep imputation report
