@@ -61,9 +61,26 @@ def test_the_committed_readme_is_short_and_shows_one_figure():
         assert (ROOT / link).exists(), link
 
 
-def test_the_library_example_runs(tmp_path, monkeypatch):
-    text = (ROOT / "README.md").read_text("utf-8")
-    (code,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+def examples():
+    """Code of the README: for tables, and for images."""
+    return re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text("utf-8"), re.DOTALL)
+
+
+def test_the_table_example_runs(tmp_path, monkeypatch):
+    code, _ = examples()
+    monkeypatch.chdir(tmp_path)
+    rows = [f"{i},{2 * i if i % 5 else ''},{'even' if i % 2 else 'odd'}" for i in range(40)]
+    (tmp_path / "table.csv").write_text("\n".join(["a,b,c", *rows]), "utf-8")
+    names = {}
+    exec(code.replace("random_state=0", "random_state=0, max_iter=20"), names)
+    assert names["table"]["b"].isna().sum() == 8
+    for frame in (names["filled"], names["lower"], names["upper"], *names["draws"]):
+        assert not frame.isna().to_numpy().any()
+        assert frame["c"].equals(names["table"]["c"])
+
+
+def test_the_image_example_runs(tmp_path, monkeypatch):
+    _, code = examples()
     monkeypatch.chdir(tmp_path)
     (path,) = re.findall(r'"(models/.*?)"', code)
     save(path, VAE("t", df=21, generator=torch.Generator()))

@@ -72,6 +72,8 @@ def test_standardised_values_do_not_depend_on_the_unit(unit, robust):
 def test_the_largest_numbers_of_both_signs_are_standardised():
     largest = torch.finfo(F64).max
     values = torch.tensor([[largest], [-largest]], dtype=F64)
+    robust = fit_standard(values.repeat(3, 1), EVERY.expand(6, 1), robust=True)
+    assert robust.transform(values, EVERY).abs().tolist() == [[1.0], [1.0]]
     fit = fit_standard(values, EVERY.expand(2, 1))
     torch.testing.assert_close(fit.transform(values, EVERY), torch.tensor([[1.0], [-1]], dtype=F64))
     tiny = fit_standard(values * 0 + torch.tensor([[0], [1e-9]]), EVERY.expand(2, 1))

@@ -81,7 +81,8 @@ def _centre_and_scale(x: Tensor, robust: bool) -> Tensor:
         ordered = unit.sort().values
         lower, centre, upper = (_quantile(ordered, level) for level in (0.25, 0.5, 0.75))
         scale = torch.where(upper > lower, (upper - lower) / IQR, scale)
-    return torch.stack([low + half * centre + half * centre, half * (2 * scale)])
+    spread = (half * (2 * scale)).clamp(max=torch.finfo(torch.float64).max)
+    return torch.stack([low + half * centre + half * centre, spread])
 
 
 def _quantile(ordered: Tensor, level: float) -> Tensor:
