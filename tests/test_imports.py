@@ -44,7 +44,12 @@ def test_the_wheel_holds_the_library_and_asks_for_what_it_imports():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
     assert project["tool"]["hatch"]["build"]["targets"] == {"wheel": {"packages": ["src/vaefill"]}}
     asked = {re.match(r"[\w-]+", line)[0] for line in project["project"]["dependencies"]}
-    graph = grimp.build_graph("vaefill", include_external_packages=True, cache_dir=None)
+    graph = grimp.build_graph(
+        "vaefill",
+        include_external_packages=True,
+        cache_dir=None,
+        exclude_type_checking_imports=True,
+    )
     outside = {name for name in graph.modules if name.split(".")[0] != "vaefill"}
     distributions = importlib.metadata.packages_distributions()
     assert {distributions[name][0] for name in outside - sys.stdlib_module_names} == asked

@@ -5,6 +5,7 @@
 here, so that ``import vaefill`` stays cheap: PyTorch is loaded with the first model.
 """
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -17,7 +18,5 @@ __version__ = "0.1.0"
 
 def __getattr__(name: str) -> Any:
     if name == "VAEImputer":
-        from vaefill.imputer import VAEImputer
-
-        return VAEImputer
+        return import_module("vaefill.imputer").VAEImputer
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -34,7 +34,7 @@ def clone(project, tmp_path) -> Project:
 
 
 def test_nothing_is_left_to_run(project):
-    assert project.dvc("status").strip() == "Data and pipelines are up to date."
+    assert project.dvc("status", "dvc.yaml").strip() == "Data and pipelines are up to date."
 
 
 def test_elsewhere_and_with_other_threads_the_same_bytes(project, tmp_path):

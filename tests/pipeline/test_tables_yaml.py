@@ -34,7 +34,9 @@ def code_of(stage):
 
 @pytest.fixture(scope="module")
 def imports():
-    return grimp.build_graph("vaefill", "study", "stages", cache_dir=None)
+    return grimp.build_graph(
+        "vaefill", "study", "stages", cache_dir=None, exclude_type_checking_imports=True
+    )
 
 
 @each_stage

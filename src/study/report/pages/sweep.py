@@ -97,7 +97,8 @@ def compared(sweep: Sweep) -> pd.DataFrame:
     scores = sides.merge(sweep.runs[sweep.runs["metric"].isin(METRICS)], on="experiment")
     found = verdicts.paired(scores, [*_PAIR, "metric"], side="side", sides=("first", "second"))
     only = [f" with {seeds(s)} only" if len(s) < len(sweep.seeds) else "" for s in found["seeds"]]
-    return found.assign(place=found["place"] + only)
+    # Of texts also where there is nothing: an empty list alone would be one of floats.
+    return found.assign(place=found["place"] + pd.Series(only, found.index, dtype=str))
 
 
 def looks(found: pd.DataFrame) -> pd.DataFrame:
