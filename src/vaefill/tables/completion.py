@@ -1,21 +1,42 @@
 r"""The completed table: every part of the imputer, fitted and applied in turn.
 
-A conditional VAE, trained on cells that were hidden from it, corrects the linear-Gaussian answer
-with the help of the nearest rows; a blend of both is chosen per column on held-out cells, whose
-residuals also give the intervals:
+Of a missing cell, the linear-Gaussian answer g and the nearest rows are known first. A conditional
+VAE, trained on cells that were hidden from it, corrects them; the guess is a mixture of these
+*experts*, and what lies around the guess follows the errors in cells that were held out:
 
-.. math:: \hat x_{ij} = \sum_e w_{c(j) e}\, \hat x_{ij}^{(e)}, \qquad
-    q_{ij}(u) = \hat x_{ij} + \sigma_{ij} Q_j(u)
+.. math::
+    \hat x_{ij} = \sum_e w_{c(j) e}\, f_{ije}, \qquad
+    x_{ij} = \hat x_{ij} + \sigma_{ij}\, Q_j(\Phi(e_{ij})), \quad e_{ij} \sim N(0, 1)
 
-over the experts e (the linear answer, the network, and a forest if asked for), with the weights of
-a slot's column, the network's predictive scale :math:`\sigma` and the quantiles Q of the held-out
-residuals over it.
+The parts, each a module, in the order in which `fit_completion` fits them to the visible cells:
+
+1. `spaces`: columns are standardised; their normal scores are the second space of g.
+   `masks`: cells are *held out* of all that follows, for the choices of 2, 4, 6 and 7.
+   `robust`: with outliers, cells that their row does not expect are pulled in.
+2. `linear`: g, from a normal fitted by EM in each space. The first expert, :math:`f_{ij1}`.
+3. `neighbours`: two answers of the rows nearest to the row as completed by g.
+4. `network`, `learning`: trained on rows seen through masks that *hide* further cells, 2 and 3 made
+   anew for each mask: the network is to know these answers as they are where a cell is missing.
+   Its mean is the second expert; it predicts :math:`\sigma` too.
+5. `forest`: the third expert, if asked for.
+6. `blend`: weights w of the experts, those of the column c(j) that slot j belongs to.
+7. `intervals`: quantile functions Q of the held-out residuals :math:`(x - \hat x) / \sigma`.
+
+Then 2, 3 and 5 are fitted once more, with the held-out cells. New rows take the same way: 1 to 3
+(`Looking`), then the experts, w and Q. Nothing is learned from them.
+
+**Draws** have the quantiles of Q, and the noise e of the missing cells of a row varies together:
+as they do under the normal, and as a draw of the network's latent code moves them (`intervals`).
+What is fitted stays as it is in all draws: imputations differ by what one table leaves open about a
+cell, the error of its fit included as far as held-out cells showed it, but that error is drawn anew
+in each row. They are not "proper" in Rubin's sense: the pooled variance of what rests on many
+imputed cells, such as the mean of a column, is somewhat too small where a table is small or hardly
+observed. A category is drawn with its probability, independently of the other cells of the row.
 """
 
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 import torch
@@ -50,12 +71,24 @@ MASKED_ROWS = 120_000
 #: Standardised values are cut off here for the network, which is not to extrapolate.
 CLIP = 6.0
 
-Experts = Literal["fast", "thorough"]
-
 
 @dataclass(frozen=True)
 class View:
-    """Rows as the parts see them: what is visible, and what the simpler parts make of it."""
+    """Rows as the experts see them: what is visible, and what the simpler parts make of it.
+
+    Parameters
+    ----------
+    values : Tensor of shape (n, p)
+        Standardised, outliers pulled in; 0 where not visible.
+    observed : bool Tensor of shape (n, p)
+        What is visible.
+    linear : Tensor of shape (n, p)
+        The linear answer; visible cells as they are.
+    batch : Batch
+        What the network is told. Its features are, slot by slot and cut off at `CLIP`: values,
+        their normal scores, visible or not, the linear answer, its score, and both answers of the
+        nearest rows.
+    """
 
     values: Tensor
     observed: Tensor
@@ -69,24 +102,20 @@ class View:
 
 
 @dataclass(frozen=True)
-class Prediction:
-    """What is known about every cell, in the units of the encoded table.
+class Looking:
+    """The parts that come before the experts: outliers pulled in, linear answer, nearest rows.
 
     Parameters
     ----------
-    mean : Tensor of shape (n, p)
-        Best guess of a missing cell; an observed one as it is, up to rounding.
-    scale : Tensor of shape (n, p)
-        Predictive standard deviation.
+    guard : MultivariateNormal or None
+        What `pull_in` judges cells by; None where they are taken as they are.
+    guard_df : Tensor of shape (p,)
+        Its degrees of freedom.
+    linear : Linear
+        The linear answer.
+    references : References
+        The rows of the fitted table that the nearest ones are found among.
     """
-
-    mean: Tensor
-    scale: Tensor
-
-
-@dataclass(frozen=True)
-class Looking:
-    """The parts that come before the network: outliers pulled in, linear answer, nearest rows."""
 
     guard: MultivariateNormal | None
     guard_df: Tensor
@@ -105,10 +134,12 @@ class Looking:
         row : Tensor of shape (n,), optional
             Number of each row in the table that the references are of, so that none becomes its
             own neighbour; by default as for `nearest`.
+
+        Returns
+        -------
+        View
         """
-        z = z.where(visible, 0.0)
-        if self.guard is not None:
-            z = pull_in(self.guard, z, visible, self.guard_df)
+        z = _clean(z.where(visible, 0.0), visible, self.guard, self.guard_df)
         answer = self.linear.answer(z, visible)
         donors, residual = nearest(answer.mean, visible, self.references, row)
         corrected = answer.mean + residual
@@ -164,7 +195,7 @@ class Completion:
         Returns
         -------
         Tensor of shape (n, p)
-            The rows, completed. Those that were complete are as they were.
+            The rows, completed. Observed cells are as they were, here and in all that follows.
         """
 
         def guess(view: View, number: int) -> Tensor:
@@ -173,18 +204,47 @@ class Completion:
         return self._by_blocks(guess, 1, values, observed)[0]
 
     def interval(self, values: Tensor, observed: Tensor, level: float) -> Tensor:
-        """Bound what is missing, so that a share `level` lies between; shape (2, n, p)."""
+        """Bound what is missing.
+
+        Parameters
+        ----------
+        values, observed
+            As for `predict`.
+        level : float
+            Share of the missing cells that shall lie between the bounds, in (0, 1).
+
+        Returns
+        -------
+        Tensor of shape (2, n, p)
+            Lower and upper bound. Categories have none: both are their probabilities.
+        """
 
         def bound(view: View, number: int) -> Tensor:
-            ends = self.quantiles.interval(*self._predict(view), level)
-            return self._own_units(torch.stack(ends))
+            mean, scale = self._predict(view)
+            ends = torch.stack(self.quantiles.interval(mean, scale, level))
+            for slots in _categories(self.slots):
+                ends[..., slots] = mean[:, slots]
+            return self._own_units(ends)
 
         return self._by_blocks(bound, 2, values, observed)
 
     def draw(self, values: Tensor, observed: Tensor, n_draws: int, seed: int) -> Tensor:
-        """Draw what is missing; shape (n_draws, n, p).
+        """Draw what is missing.
 
-        A row's draws depend on the seed, on its number and on the rows of its block.
+        Parameters
+        ----------
+        values, observed
+            As for `predict`.
+        n_draws : int
+            Number of draws, at least 1.
+        seed : int
+            At least 0. A row's draws depend on it, on `n_draws`, on the rows of its block and on
+            how many blocks come before.
+
+        Returns
+        -------
+        Tensor of shape (n_draws, n, p)
+            Of a categorical column, the slot of the category drawn is 1 and the others 0.
         """
 
         def draw(view: View, number: int) -> Tensor:
@@ -195,7 +255,22 @@ class Completion:
         return self._by_blocks(draw, n_draws, values, observed)
 
     def log_likelihood(self, values: Tensor, observed: Tensor) -> Tensor:
-        """Log density of each row's observed cells under the fitted normal, in own units."""
+        r"""Log density of each row's observed cells under the normal fitted to the values.
+
+        .. math:: \ln N(z_o; \mu_o, \Sigma_{oo}) - \sum_{j \in o} \ln s_j
+
+        of the standardised values z, s being the scales of the columns.
+
+        Parameters
+        ----------
+        values, observed
+            As for `predict`.
+
+        Returns
+        -------
+        Tensor of shape (n,)
+            In nats; 0 for a row without an observed cell.
+        """
         z = self.standard.transform(values, observed)
         jacobian = (self.standard.scale.log() * observed).sum(1)
         return log_likelihood(self.looking.linear.plain, z, observed) - jacobian
@@ -213,15 +288,15 @@ class Completion:
             rows = (~visible).any(1).nonzero().flatten()
             part = block.repeat(n_results, 1, 1)
             if len(rows):
-                z = self.standard.transform(block[rows], visible[rows])
-                part[:, rows] = compute(self.looking(z, visible[rows]), number)
+                values, observed = block[rows], visible[rows]
+                view = self.looking(self.standard.transform(values, observed), observed)
+                part[:, rows] = values.where(observed, compute(view, number))
             parts.append(part)
         return torch.cat(parts, dim=1)
 
     def _predict(self, view: View) -> tuple[Tensor, Tensor]:
         guesses, scale = experts(view, self.network, self.forest)
-        weights = self.weights.T[:, self.slots.column]
-        return (weights.unsqueeze(1) * guesses).sum(0), scale
+        return mixture(self.weights, self.slots.column, guesses), scale
 
     def _draw(self, view: View, n_draws: int, generator: torch.Generator) -> Tensor:
         mean, scale = self._predict(view)
@@ -246,7 +321,22 @@ class Completion:
 
 
 def experts(view: View, network: Ensemble | None, forest: Forest | None) -> tuple[Tensor, Tensor]:
-    """Ask every expert; shape (n_experts, n, p), and the predictive scale (n, p)."""
+    """Ask every expert for a guess of each cell, standardised.
+
+    Parameters
+    ----------
+    view : View
+        The rows.
+    network, forest
+        The experts beside the linear answer that there are.
+
+    Returns
+    -------
+    guesses : float64 Tensor of shape (n_experts, n, p)
+        Of the linear answer, the network and the forest, in this order.
+    scale : float64 Tensor of shape (n, p)
+        Predictive standard deviation: the network's, without one the linear model's.
+    """
     guesses = [view.linear]
     scale = view.batch.base_variance.double().sqrt()
     if network is not None:
@@ -256,6 +346,11 @@ def experts(view: View, network: Ensemble | None, forest: Forest | None) -> tupl
     if forest is not None:
         guesses.append(forest.complete(view.values, view.observed, view.linear))
     return torch.stack(guesses), scale
+
+
+def mixture(weights: Tensor, column: Tensor, guesses: Tensor) -> Tensor:
+    """Mix guesses (n_experts, n, p) of slots by the weights (n_columns, n_experts) of columns."""
+    return (weights.T[:, column].unsqueeze(1) * guesses).sum(0)
 
 
 def fit_completion(
@@ -298,33 +393,40 @@ def fit_completion(
         Source of all randomness, on the table's device.
     report : callable, optional
         See `fit_network`.
+
+    Returns
+    -------
+    Completion
+
+    Raises
+    ------
+    InputError
+        As `fit_network` does.
     """
-    n_columns = int(slots.column.max()) + 1
-    df = _degrees_of_freedom(slots, robust)
+    error_df = ROBUST_DF if robust else math.inf
+    slot_df = _slot_df(slots, error_df)
     standard = fit_standard(values, observed, robust=robust)
     z = standard.transform(values, observed)
     held_out = hold_out(observed, slots.column, validation_fraction, generator)
     train = observed & ~held_out
 
-    guard = fit_normal_robust(z, train, df=df, ridge=RIDGES[0] * len(z)) if robust else None
-    clean = z if guard is None else z.where(~train, pull_in(guard, z, train, df))
-    scores = fit_normal_scores(clean, observed)
+    guard = fit_normal_robust(z, train, df=slot_df, ridge=RIDGES[0] * len(z)) if robust else None
+    clean, all_clean = (_clean(z, visible, guard, slot_df) for visible in (train, observed))
+    # The map of scores keeps no held-out outliers: they would be among its values for good.
+    scores = fit_normal_scores(all_clean, observed)
     linear, ridge = fit_linear(clean, train, held_out, scores, slots.column)
     rows = torch.arange(len(z), device=z.device)
-    looking = Looking(guard, df, linear, _references(linear, clean, train, generator))
+    looking = Looking(guard, slot_df, linear, _references(linear, clean, train, generator))
 
     checked = looking(z, train, rows)
     network = None
     if held_out.any():
-        pool = [
-            _example(looking(z, train & ~more, rows), more)
-            for more in _masks(train, slots.column, generator)
-        ]
+        masks = _masks(train, slots.column, generator)
         network = fit_network(
-            pool,
+            [_example(looking(z, train & ~more, rows), more) for more in masks],
             _example(checked, held_out),
             z.float(),
-            _likelihood(slots, standard, ROBUST_DF if robust else math.inf),
+            _likelihood(slots, standard, error_df),
             hidden=hidden,
             n_latents=n_latents,
             df=code_df,
@@ -339,33 +441,42 @@ def fit_completion(
     some = held_out.any(1).nonzero().flatten()
     guesses, scale = experts(checked.rows(some), network, forest)
     cells, truth = held_out[some], z[some]
-    column = slots.column.expand_as(cells)[cells]
     weights = blend_weights(
-        guesses[:, cells].T, truth[cells], column, n_columns, df=ROBUST_DF if robust else math.inf
+        guesses[:, cells].T,
+        truth[cells],
+        slots.column.expand_as(cells)[cells],
+        int(slots.column.max()) + 1,
+        df=error_df,
     )
-    mean = (weights.T[:, slots.column].unsqueeze(1) * guesses).sum(0)
-    for indicators in _categories(slots):
-        cells = cells.index_fill(1, indicators, False)
-    slot = torch.arange(len(slots.kind), device=z.device).expand_as(cells)[cells]
-    residual = (truth[cells] - mean[cells]) / scale[cells]
-    quantiles = fit_residual_quantiles(residual, slot, len(slots.kind), n_rows=len(z))
+    residual = (truth - mixture(weights, slots.column, guesses)) / scale
+    numeric = cells & _where(slots, "categorical").logical_not()
+    n_slots = len(slots.kind)
+    slot = torch.arange(n_slots, device=z.device).expand_as(cells)
+    quantiles = fit_residual_quantiles(residual[numeric], slot[numeric], n_slots, n_rows=len(z))
 
     # What was held out has done its duty: the cheap parts see it too.
-    if guard is not None:
-        clean = pull_in(guard, z, observed, df)
-    linear = linear.refit(clean, observed, ridge=ridge)
-    looking = Looking(guard, df, linear, _references(linear, clean, observed, generator))
+    linear = linear.refit(all_clean, observed, ridge=ridge)
+    looking = Looking(guard, slot_df, linear, _references(linear, all_clean, observed, generator))
     if thorough:
-        start = linear.answer(clean, observed).mean
-        forest = fit_forest(clean, observed, slots.column, start, generator)
+        start = linear.answer(all_clean, observed).mean
+        forest = fit_forest(all_clean, observed, slots.column, start, generator)
     return Completion(slots, standard, looking, network, forest, weights, quantiles)
 
 
-def _degrees_of_freedom(slots: Slots, robust: bool) -> Tensor:
-    """Of the errors of each slot's cells: categories know no outliers."""
-    numbers = ("continuous", "bounded", "count")
-    df = [ROBUST_DF if robust and kind in numbers else math.inf for kind in slots.kind]
-    return torch.tensor(df, dtype=torch.float64, device=slots.column.device)
+def _slot_df(slots: Slots, df: float) -> Tensor:
+    """Degrees of freedom of the errors of each slot's cells: categories know no outliers."""
+    numbers = _where(slots, "continuous", "bounded", "count")
+    return torch.full_like(slots.lower, math.inf).where(~numbers, df)
+
+
+def _where(slots: Slots, *kinds: str) -> Tensor:
+    """Slots of these kinds; bool (p,)."""
+    return torch.tensor([kind in kinds for kind in slots.kind], device=slots.column.device)
+
+
+def _clean(z: Tensor, visible: Tensor, guard: MultivariateNormal | None, df: Tensor) -> Tensor:
+    """Pull in the visible cells that their row does not expect, if there is a guard."""
+    return z if guard is None else pull_in(guard, z, visible, df)
 
 
 def _references(
@@ -383,8 +494,7 @@ def _masks(observed: Tensor, column: Tensor, generator: torch.Generator) -> Iter
 
 
 def _example(view: View, hidden: Tensor) -> Example:
-    batch = view.batch
-    return Example(batch.features, batch.base, batch.base_variance, batch.near, hidden)
+    return Example(**vars(view.batch), hidden=hidden)
 
 
 def _likelihood(slots: Slots, standard: Standard, df: float) -> Mixed:
@@ -397,9 +507,5 @@ def _likelihood(slots: Slots, standard: Standard, df: float) -> Mixed:
 
 def _categories(slots: Slots) -> list[Tensor]:
     """Slots of each categorical column."""
-    kind = dict(zip(slots.column.tolist(), slots.kind, strict=True))
-    return [
-        (slots.column == column).nonzero().flatten()
-        for column, kind in kind.items()
-        if kind == "categorical"
-    ]
+    columns = slots.column[_where(slots, "categorical")].unique()
+    return [(slots.column == column).nonzero().flatten() for column in columns]
