@@ -139,7 +139,7 @@ def test_data_frames_come_back_as_they_were_with_gaps_filled():
     assert filled.index.equals(X.index)
     assert filled.notna().all(axis=None)
     assert_frame_equal(filled.where(X.notna(), X), X)
-    same = pl.from_pandas(X)
+    same = pl.DataFrame(X.astype(object).where(X.notna(), None).to_dict("list"))
     assert imputer.set_output(transform="default").transform(same).schema == same.schema
 
 
