@@ -54,8 +54,8 @@ FIT_SECONDS, TRANSFORM_RATES = 60, {20: 20_000, 50: 4_000}
 GAIN, MOST = 0.98, 2 / 3
 
 
-def render_page(page: dict[str, Any]) -> str:
-    """Render the page, with the macros that all pages are made of."""
+def render_page(page: dict[str, Any], template: str = "benchmark.md.j2") -> str:
+    """Render the page, or `answer` alone, with the macros that all pages are made of."""
     folders = [Path(__file__).parent, Path(render.__file__).with_name("templates")]
     environment = Environment(
         loader=FileSystemLoader(folders),
@@ -64,7 +64,7 @@ def render_page(page: dict[str, Any]) -> str:
         lstrip_blocks=True,
     )
     environment.filters["table"] = formats.table
-    return environment.get_template("benchmark.md.j2").render(page).strip() + "\n"
+    return environment.get_template(template).render(page).strip() + "\n"
 
 
 def comparisons(results: Results) -> dict[str, pd.DataFrame]:
@@ -89,16 +89,9 @@ def page(results: Results, params: Mapping[str, Any]) -> dict[str, Any]:
     runs = results.runs
     sizes = results.tables.set_index("table")["rows"]
     covered = coverage(runs, OURS)
-    random = covered[covered["mechanism"] != "mnar"]
     at_random = fast[fast["mechanism"] != "mnar"]
     return {
-        "fast": _said(tally(fast)),
-        "thorough": _said(tally(thorough)),
-        "covered": _range(random["coverage"]),
-        "covered_mnar": _range(covered[covered["mechanism"] == "mnar"]["coverage"]),
-        "has_mnar": len(covered) > len(random),
-        "lost": _lost(fast),
-        "worst": _worst(fast),
+        **answer(results),
         "overview": _overview(runs, fast, thorough, covered),
         "advice": [
             *(
@@ -129,6 +122,30 @@ def page(results: Results, params: Mapping[str, Any]) -> dict[str, Any]:
         "failed": _failed(runs),
         "seed_names": formats.seeds(params["seeds"]),
         "n_draws": params["n_draws"],
+    }
+
+
+def answer(results: Results, folder: str = "") -> dict[str, Any]:
+    """Say what the first screen needs to know, of the page and of the README.
+
+    Parameters
+    ----------
+    results : Results
+    folder : str
+        From where it is read to the page's folder, such as ``docs/``.
+    """
+    fast, thorough = comparisons(results).values()
+    covered = coverage(results.runs, OURS)
+    by_value = covered["mechanism"] == "mnar"
+    return {
+        "folder": folder,
+        "fast": _said(tally(fast)),
+        "thorough": _said(tally(thorough)),
+        "covered": _range(covered[~by_value]["coverage"]),
+        "covered_mnar": _range(covered[by_value]["coverage"]),
+        "has_mnar": bool(by_value.any()),
+        "lost": _lost(fast),
+        "worst": _worst(fast),
     }
 
 

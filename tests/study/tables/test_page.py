@@ -11,7 +11,7 @@ from scipy import stats
 from stages.tables import page as stage
 from study.report.verdicts import BETTER, SAME, UNKNOWN, WORSE
 from study.tables import trial
-from study.tables.page import contaminated, page, render_page
+from study.tables.page import answer, contaminated, page, render_page
 from study.tables.results import CONTAMINATED, PUBLIC, SPEED, TABLES, TIMES, Results, load
 from study.tables.scoring import METRICS
 from study.tables.verdicts import OURS, SIMPLE, against, tally
@@ -153,6 +153,12 @@ def test_whatever_is_missing_there_is_a_page(runs):
     assert text.startswith("# ")
     assert "nan" not in text
     assert "None" not in text
+
+
+def test_the_readme_shows_the_first_screen_of_the_page():
+    said, *figure = render_page(answer(RESULTS, "docs/"), "answer.md.j2").split("\n\n")
+    assert said in render_page(page(RESULTS, PARAMS))
+    assert "(docs/benchmark/ratios.png)" in figure[0]
 
 
 def test_one_seed_tells_nothing_for_sure():
