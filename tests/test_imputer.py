@@ -12,6 +12,7 @@ import polars as pl
 import pytest
 import safetensors
 import safetensors.torch
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pandas.testing import assert_frame_equal
@@ -26,6 +27,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from vaefill import VAEImputer
 from vaefill.errors import FileError, InputError
+from vaefill import imputer as imputer_module
 from vaefill.tables import completion
 
 NAN = np.nan
@@ -754,3 +756,20 @@ def test_a_file_that_is_damaged_or_foreign_is_refused_in_one_line(fitted, tmp_pa
         path.write_bytes(safetensors.torch.save({}, metadata))
         with pytest.raises(FileError, match="not a"):
             VAEImputer.load(path)
+
+
+def test_a_fit_takes_one_thread_and_gives_the_others_back(monkeypatch):
+    seen = []
+    fit = imputer_module.fit_completion
+    monkeypatch.setattr(
+        imputer_module,
+        "fit_completion",
+        lambda *args, **kwargs: seen.append(torch.get_num_threads()) or fit(*args, **kwargs),
+    )
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        VAEImputer(max_iter=2, random_state=0).fit(np.random.default_rng(0).random((20, 3)))
+        assert (seen, torch.get_num_threads()) == ([1], 2)
+    finally:
+        torch.set_num_threads(before)

@@ -16,6 +16,7 @@ from scipy.sparse import issparse
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils import Tags, check_random_state, resample
 from sklearn.utils.validation import check_is_fitted, validate_data
+from threadpoolctl import threadpool_limits
 from torch import Tensor
 from tqdm import tqdm
 
@@ -233,7 +234,10 @@ class VAEImputer(TransformerMixin, BaseEstimator):  # type: ignore[misc]  # they
 
     def _fit_completion(self, values: NDArray[Any], observed: NDArray[np.bool_]) -> Completion:
         device = pick_device(self.device)
-        with tqdm(total=self.max_iter, desc=type(self).__name__, disable=not self.verbose) as bar:
+        progress = tqdm(total=self.max_iter, desc=type(self).__name__, disable=not self.verbose)
+        # Steps are too small to share: several threads gain nothing on an idle machine, and wait
+        # for one another up to fifty times as long on a busy one.
+        with progress as bar, threadpool_limits(limits=1):
 
             def report(step: int, loss: float, held_out: float) -> None:
                 self.loss_curve_.append((step, loss, held_out))
