@@ -11,10 +11,18 @@ from vaefill import VAEImputer
 from vaefill.tables import completion
 from vaefill.tables.columns import Slots
 from vaefill.tables.completion import fit_completion, mixture
-from vaefill.tables.normal import MultivariateNormal, condition
+from vaefill.tables.normal import MultivariateNormal, condition, fit_normal
 
 F64 = torch.float64
 INF = math.inf
+
+
+@pytest.fixture(scope="module", autouse=True)
+def few_masks():
+    """Half the time for the same laws."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(completion, "MASKED_ROWS", 8000)
+        yield
 
 
 def slots_of(*kinds):
@@ -178,8 +186,12 @@ def test_complete_rows_stay_bit_by_bit(normal, new_rows):
     assert normal.predict(x[:0], observed[:0]).shape == (0, 4)
 
 
-def test_held_out_cells_are_visible_in_the_end(normal):
-    assert torch.equal(normal.looking.references.observed, some((800, 4), 0.8, seed=1))
+def test_held_out_cells_are_visible_in_the_end():
+    x, observed = draw_rows(300, seed=7), some((300, 4), 0.8, seed=8)
+    looking = (fitted := fit(x, observed, validation_fraction=0.5, max_iter=1)).looking
+    assert torch.equal(looking.references.observed, observed)
+    anew = fit_normal(fitted.standard.transform(x, observed), observed, ridge=0.3)
+    torch.testing.assert_close(looking.linear.plain.mu, anew.mu, atol=0.01, rtol=0)
 
 
 def test_the_same_generator_gives_the_same_bytes():
@@ -231,7 +243,7 @@ def categories():
 def test_probabilities_of_categories_are_near_their_law(categories):
     fitted, x, observed, law = categories
     found = fitted.predict(x, observed)[:, 1:]
-    assert (found - law).square().mean().sqrt() < 0.06
+    assert (found - law).square().mean().sqrt() < 0.08
     torch.testing.assert_close(found.sum(1), torch.ones(800, dtype=F64), atol=0.02, rtol=0)
     # Calibrated: of cells with like probabilities, such a share is of the category.
     for low, high in (0, 0.3), (0.3, 0.6), (0.6, 1):
