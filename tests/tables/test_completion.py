@@ -1,6 +1,7 @@
 """Completed tables against laws known in closed form, and what must not change them."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -261,6 +262,26 @@ def test_categories_are_drawn_with_their_probabilities_and_have_no_bounds(catego
     assert (drawn.mean(0) - guess[:, 1:]).abs().max() < 5 * math.sqrt(0.25 / 1000)
     for end in fitted.interval(x, observed, 0.9):
         assert torch.equal(end[:, 1:], guess[:, 1:])
+
+
+def test_two_values_are_drawn_with_their_probabilities_and_as_other_cells_ask():
+    # Both are noisy signs and copies of a number: given neither, one goes with the other.
+    x = torch.randn(600, 1, generator=torch.Generator().manual_seed(0), dtype=F64)
+    noise = torch.randn(600, 2, generator=torch.Generator().manual_seed(1), dtype=F64)
+    table = torch.cat([x, x + 0.5 * noise[:, :1], (x + 0.5 * noise[:, 1:] > 0.4).double()], 1)
+    slots = replace(
+        slots_of("continuous", "continuous", "binary"),
+        lower=torch.tensor([-INF, -INF, 0.0], dtype=F64),
+        upper=torch.tensor([INF, INF, 1.0], dtype=F64),
+    )
+    fitted = fit(table, some(table.shape, 0.8, seed=2), slots)
+    known = torch.tensor([True, False, False]).expand(100, -1)
+    drawn = fitted.draw(table[:100], known, 1000, seed=0)[..., 2]
+    assert set(drawn.unique().tolist()) == {0.0, 1.0}
+    guess = fitted.predict(table[:100], known)[:, 2]
+    assert (drawn.mean(0) - guess).abs().max() < 5 * math.sqrt(0.25 / 1000)
+    unknown = fitted.draw(table[:20], torch.zeros_like(known[:20]), 500, seed=0)
+    assert torch.corrcoef(unknown[..., 1:].flatten(0, 1).T)[0, 1] > 0.4
 
 
 @pytest.fixture(scope="module")

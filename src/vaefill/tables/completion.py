@@ -31,7 +31,8 @@ What is fitted stays as it is in all draws: imputations differ by what one table
 cell, the error of its fit included as far as held-out cells showed it, but that error is drawn anew
 in each row. They are not "proper" in Rubin's sense: the pooled variance of what rests on many
 imputed cells, such as the mean of a column, is somewhat too small where a table is small or hardly
-observed. A category is drawn with its probability, independently of the other cells of the row.
+observed. One of two values is drawn with its probability; so is one of several categories, but
+independently of the other cells of the row.
 """
 
 import math
@@ -309,6 +310,10 @@ class Completion:
             correlated = dependent_noise(correlated, codes, scale)
         drawn = self._own_units(self.quantiles.draw(mean, scale, correlated))
         chance = self._own_units(mean)
+        # A binary cell is one of two values, with the probability that its mean stands for.
+        lower, upper = self.slots.lower, self.slots.upper
+        high = torch.special.ndtr(-correlated) * (upper - lower) < chance - lower
+        drawn = drawn.where(~_where(self.slots, "binary"), torch.where(high, upper, lower))
         for slots in _categories(self.slots):
             weight = chance[:, slots].cumsum(1)
             edge = torch.special.ndtr(noise[..., slots[:1]]) * weight[:, -1:]
