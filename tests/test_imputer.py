@@ -26,8 +26,8 @@ from sklearn.utils import get_tags
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from vaefill import VAEImputer
-from vaefill.errors import FileError, InputError
 from vaefill import imputer as imputer_module
+from vaefill.errors import FileError, InputError
 from vaefill.tables import completion
 
 NAN = np.nan
@@ -773,3 +773,15 @@ def test_a_fit_takes_one_thread_and_gives_the_others_back(monkeypatch):
         assert (seen, torch.get_num_threads()) == ([1], 2)
     finally:
         torch.set_num_threads(before)
+
+
+def test_a_column_of_one_boolean_is_filled_with_it():
+    flag = pd.array([None, None, True, None, None, True, True, True], dtype="boolean")
+    text = [None, "S", "S", *[None] * 5]
+    X = pd.DataFrame({"flag": flag, "number": [0.0, *[np.nan] * 7], "text": text})
+    imputer = quick(max_iter=2).fit(X)
+    assert imputer.completion_.quantiles.knots.isfinite().all()
+    for filled in (imputer.transform(X), *imputer.interval(X), *imputer.sample(X, 2)):
+        assert filled["flag"].all()
+        assert (filled["number"] == 0).all()
+        assert (filled["text"] == "S").all()

@@ -347,7 +347,8 @@ def experts(view: View, network: Ensemble | None, forest: Forest | None) -> tupl
     if network is not None:
         mean, variance = network.predict(view.batch)
         guesses.append(mean.double())
-        scale = variance.double().sqrt()
+        # A binary column with one value has none, and residuals are divided by it.
+        scale = variance.double().sqrt().clamp(min=1e-6)
     if forest is not None:
         guesses.append(forest.complete(view.values, view.observed, view.linear))
     return torch.stack(guesses), scale

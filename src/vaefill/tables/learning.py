@@ -37,7 +37,7 @@ LAST_RATE = 0.02  # part of the learning rate that is left at the end
 KL_WEIGHT = 0.02
 KL_NODES = 12  # of t codes: within 0.005 nats from `df` = 2
 LARGEST_GRADIENT = 5.0  # norm, of a member
-PATIENCE = 12  # evaluations without improvement
+PATIENCE = 6  # evaluations without improvement
 IMPROVEMENT = 5e-4  # part of the held-out loss by which it must fall
 LARGEST = 1e4  # standardised values beyond lie there: their squares must stay finite
 HELD_OUT_ROWS = 4096  # enough to tell when to stop

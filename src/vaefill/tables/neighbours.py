@@ -147,7 +147,7 @@ def nearest(
 
 def _keys(completed: Tensor, observed: Tensor) -> list[bytes]:
     """Bytes that two rows have in common if the same cells with the same values are observed."""
-    cells = completed.float().where(observed, 0.0).cpu().numpy()
+    cells = completed.float().where(observed, 0.0).cpu().contiguous().numpy()
     parts = (cells.view(np.uint8), observed.cpu().numpy().view(np.uint8))
     together = np.ascontiguousarray(np.hstack(parts))
     keys: list[bytes] = together.view(f"V{together.shape[1]}").ravel().tolist()
