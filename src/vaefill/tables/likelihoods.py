@@ -189,16 +189,8 @@ class RoundedNormal:
 
 
 @dataclass(frozen=True)
-class Bernoulli:
-    r"""Cells with two values, whose mean is the location: :math:`P(b) = (\mu - a) / (b - a)`.
-
-    Parameters
-    ----------
-    mu : Tensor of shape (...)
-        Mean. The probability is kept `SMALLEST_PROBABILITY` away from 0 and 1.
-    lower, upper : Tensor of shape (...)
-        The values a and b.
-    """
+class _TwoValues:
+    """What cells that are one of two values have in common."""
 
     mu: Tensor
     lower: Tensor
@@ -215,6 +207,19 @@ class Bernoulli:
         """Values from `lower` to `upper`."""
         return constraints.interval(self.lower, self.upper)
 
+
+@dataclass(frozen=True)
+class Bernoulli(_TwoValues):
+    r"""Cells with two values, whose mean is the location: :math:`P(b) = (\mu - a) / (b - a)`.
+
+    Parameters
+    ----------
+    mu : Tensor of shape (...)
+        Mean. The probability is kept `SMALLEST_PROBABILITY` away from 0 and 1.
+    lower, upper : Tensor of shape (...)
+        The values a and b.
+    """
+
     def log_prob(self, x: Tensor) -> Tensor:
         """Log probability of `x`; between the values, the cross-entropy."""
         p = _part(self.mu, self.lower, self.upper)
@@ -224,7 +229,7 @@ class Bernoulli:
 
 
 @dataclass(frozen=True)
-class Categorical:
+class Categorical(_TwoValues):
     """Indicator cells of categories: log p(category) in the slot that is 1, and 0 in the others.
 
     Summed over the slots of a column it is the log probability of its category.
@@ -236,21 +241,6 @@ class Categorical:
     lower, upper : Tensor of shape (...)
         What stands for 0 and 1.
     """
-
-    mu: Tensor
-    lower: Tensor
-    upper: Tensor
-
-    arg_constraints: ClassVar = {
-        "mu": constraints.real,
-        "lower": constraints.real,
-        "upper": constraints.real,
-    }
-
-    @property
-    def support(self) -> constraints.Constraint:
-        """Values from `lower` to `upper`."""
-        return constraints.interval(self.lower, self.upper)
 
     def log_prob(self, x: Tensor) -> Tensor:
         """Log probability where `x` is 1, 0 where it is 0."""
