@@ -543,6 +543,34 @@ def test_a_number_of_draws_out_of_range_is_refused(fitted, value):
         fitted.sample(FRAME, value)
 
 
+def test_draws_of_pieces_are_those_of_the_whole(fitted):
+    rows = pd.DataFrame(table(2 * completion.BLOCK, seed=1), columns=["a", "b", "c"])
+    start = completion.BLOCK
+    whole = fitted.sample(rows, 2)
+    piece = fitted.sample(rows[start:], 2, first_row=start)
+    for all_rows, last in zip(whole, piece, strict=True):
+        assert_frame_equal(all_rows[start:], last, check_exact=True)
+    assert not fitted.sample(rows[start:], 1, part=1)[0].equals(fitted.sample(rows[start:], 1)[0])
+    guess, *bounds = fitted.fill(rows, level=0.8)
+    assert_frame_equal(guess, fitted.transform(rows), check_exact=True)
+    *drawn, lower, upper = fitted.fill(rows, n_draws=2, level=0.8)
+    for first, second in zip([*bounds, *whole], [lower, upper, *drawn], strict=True):
+        assert_frame_equal(first, second, check_exact=True)
+
+
+@pytest.mark.parametrize(
+    ("place", "message"),
+    [
+        ({"first_row": 1000}, "first_row = 1000: must be a multiple of 1024"),
+        ({"first_row": -1024}, "first_row = -1024: must be a whole number from 0"),
+        ({"part": 0.5}, "part = 0.5: must be a whole number from 0"),
+    ],
+)
+def test_a_place_that_is_none_is_refused(fitted, place, message):
+    with pytest.raises(InputError, match=message):
+        fitted.sample(FRAME, 1, **place)
+
+
 @pytest.mark.parametrize("value", [0, 1, "0.9", None, NAN])
 def test_a_level_out_of_range_is_refused(fitted, value):
     with pytest.raises(InputError, match=r"level = .*: must lie between 0 and 1"):
@@ -785,3 +813,23 @@ def test_a_column_of_one_boolean_is_filled_with_it():
         assert filled["flag"].all()
         assert (filled["number"] == 0).all()
         assert (filled["text"] == "S").all()
+
+
+def test_gaps_are_filled_in_one_thread_and_the_others_given_back(monkeypatch):
+    table = np.arange(60.0).reshape(20, 3)
+    table[::4, 1] = np.nan
+    imputer = VAEImputer(max_iter=2, random_state=0).fit(table)
+    complete, seen = type(imputer.completion_).complete, []
+
+    def watched(*args, **options):
+        seen.append(torch.get_num_threads())
+        return complete(*args, **options)
+
+    monkeypatch.setattr(type(imputer.completion_), "complete", watched)
+    threads = torch.get_num_threads()
+    try:
+        torch.set_num_threads(2)
+        imputer.transform(table)
+        assert (seen, torch.get_num_threads()) == ([1], 2)
+    finally:
+        torch.set_num_threads(threads)

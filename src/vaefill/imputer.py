@@ -26,7 +26,7 @@ from vaefill.models.divergences import SMALLEST_DF
 from vaefill.models.files import load as load_model
 from vaefill.storage import unreadable, write_bytes
 from vaefill.tables.columns import Columns, fit_columns
-from vaefill.tables.completion import Completion, fit_completion
+from vaefill.tables.completion import BLOCK, Completion, fit_completion
 from vaefill.tables.frames import as_array, is_frame, with_columns
 from vaefill.tables.kinds import Choice
 from vaefill.tables.packing import pack, unpack
@@ -283,9 +283,9 @@ class VAEImputer(TransformerMixin, BaseEstimator):  # type: ignore[misc]  # they
         """
         if self.sample_posterior:
             return self.sample(X, 1)[0]
-        return self._fill(X, lambda completion, *table: completion.predict(*table).unsqueeze(0))[0]
+        return self.fill(X)[0]
 
-    def sample(self, X: Any, n_draws: int = 5) -> Any:
+    def sample(self, X: Any, n_draws: int = 5, *, first_row: int = 0, part: int = 0) -> Any:
         """Fill in draws from the predictive distribution: several imputations.
 
         Analyse each, and pool the analyses by Rubin's rules (`vaefill.metrics.rubin.pool`). The
@@ -297,6 +297,11 @@ class VAEImputer(TransformerMixin, BaseEstimator):  # type: ignore[misc]  # they
             See `transform`.
         n_draws : int, default=5
             Number of imputations.
+        first_row : int, default=0
+            Where `X` is a piece of a longer table, the number of its first row there: a multiple
+            of 1024. Pieces that are cut at such rows get the draws of the whole.
+        part : int, default=0
+            Number of that table among several, each of which gets draws of its own.
 
         Returns
         -------
@@ -304,9 +309,7 @@ class VAEImputer(TransformerMixin, BaseEstimator):  # type: ignore[misc]  # they
             Each as `transform` gives it; the same ones for the same fit and rows.
         """
         _check_number("n_draws", n_draws, Integral, 1, math.inf)
-        drawn = self._fill(
-            X, lambda completion, *table: completion.draw(*table, n_draws, self.seed_), n_draws
-        )
+        drawn = self.fill(X, n_draws=n_draws, first_row=first_row, part=part)
         return drawn if is_frame(X) else np.stack(drawn)
 
     def interval(self, X: Any, level: float = 0.9) -> tuple[Any, Any]:
@@ -325,12 +328,74 @@ class VAEImputer(TransformerMixin, BaseEstimator):  # type: ignore[misc]  # they
             Where a cell is observed, both are its value. More than two categories without an order
             have no bounds: both are the most probable one.
         """
-        if not isinstance(level, Real) or not 0 < level < 1:
-            raise InputError(f"level = {level!r}: must lie between 0 and 1, such as 0.9")
-        lower, upper = self._fill(
-            X, lambda completion, *table: completion.interval(*table, level), 2
-        )
+        _check_level(level)
+        _, lower, upper = self.fill(X, level=level)
         return lower, upper
+
+    def fill(
+        self,
+        X: Any,
+        *,
+        n_draws: int = 0,
+        level: float | None = None,
+        first_row: int = 0,
+        part: int = 0,
+    ) -> list[Any]:
+        """Fill in guesses or draws, and bounds, in the time of one of them.
+
+        Parameters
+        ----------
+        X : array or data frame of shape (n_samples, n_features)
+            See `transform`.
+        n_draws : int, default=0
+            Number of draws; 0 for the best guess.
+        level : float, optional
+            See `interval`; by default no bounds are given.
+        first_row, part : int, default=0
+            See `sample`.
+
+        Returns
+        -------
+        list of arrays or data frames, each as `transform` gives it
+            The draws, or the guess; then, with a `level`, lower and upper bound.
+        """
+        _check_number("n_draws", n_draws, Integral, 0, math.inf)
+        if level is not None:
+            _check_level(level)
+        _check_number("first_row", first_row, Integral, 0, math.inf)
+        if first_row % BLOCK:
+            raise InputError(
+                f"first_row = {first_row}: must be a multiple of {BLOCK}, the rows that are filled"
+                " at a time; cut the table there"
+            )
+        _check_number("part", part, Integral, 0, math.inf)
+        X = self._validated(X)
+        values, observed = self._encoded(X)
+        if self.completion_ is None:
+            results = values.expand(max(n_draws, 1) + 2 * (level is not None), -1, -1)
+        else:
+            # Sums in several threads come out otherwise: bytes would depend on the machine's cores.
+            # Only this thread is held back, so that others can fill at the same time.
+            with threadpool_limits(limits=1, user_api="openmp"):
+                results = self.completion_.complete(
+                    values,
+                    observed,
+                    n_draws=n_draws,
+                    level=level,
+                    seed=self.seed_,
+                    first_block=first_row // BLOCK,
+                    part=part,
+                )
+        known = observed.cpu().numpy()
+        filled = [
+            self.columns_.decode(result, known, X, keep_empty=self.keep_empty_features)
+            for result in results.cpu().numpy()
+        ]
+        if not self.add_indicator:
+            return filled
+        names = self._indicator_names(self.columns_.names or range(self.n_features_in_))
+        gaps = self.columns_.missing(X)[:, self.indicator_features_]
+        return [with_columns(table, names, gaps) for table in filled]
 
     def score_samples(self, X: Any) -> NDArray[np.float64]:
         """Log-likelihood of each row's observed cells.
@@ -389,6 +454,10 @@ class VAEImputer(TransformerMixin, BaseEstimator):  # type: ignore[misc]  # they
         path : path-like
             The file; its directory is made if it does not exist.
         """
+        write_bytes(path, self.to_bytes())
+
+    def to_bytes(self) -> bytes:
+        """Give what `save` writes."""
         check_is_fitted(self)
         completion, tensors = pack(self.completion_)
         state = {
@@ -408,7 +477,7 @@ class VAEImputer(TransformerMixin, BaseEstimator):  # type: ignore[misc]  # they
         }
         # One key: safetensors keeps several in no fixed order, and bytes would differ.
         metadata = {"imputer": json.dumps(state, sort_keys=True, default=_plain)}
-        write_bytes(path, safetensors.torch.save(tensors, metadata))
+        return safetensors.torch.save(tensors, metadata)
 
     @classmethod
     def load(cls, path: str | Path, *, device: Device = "cpu") -> "VAEImputer | ImageImputer":
@@ -435,9 +504,11 @@ class VAEImputer(TransformerMixin, BaseEstimator):  # type: ignore[misc]  # they
         try:
             with safetensors.safe_open(path, framework="pt") as file:
                 text = (file.metadata() or {}).get("imputer")
-                if text is None:
-                    return ImageImputer(load_model(path, device=where))
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            if any(tensor.isnan().any() for tensor in tensors.values()):
+                raise FileError(f"{path}: holds nan where numbers should be; replace it")
+            if text is None:
+                return ImageImputer(load_model(path, device=where))
             state = json.loads(text)
             if state["version"] > FILE_VERSION:
                 raise FileError(
@@ -449,7 +520,7 @@ class VAEImputer(TransformerMixin, BaseEstimator):  # type: ignore[misc]  # they
             raise unreadable(path, "an imputer or model (.safetensors)", error) from error
         except FileError:
             raise
-        except (AttributeError, KeyError, RuntimeError, TypeError, ValueError) as error:
+        except Exception as error:  # whatever does not work now is in the file
             raise unreadable(path, "an imputer of vaefill", error) from error
 
     @classmethod
@@ -473,7 +544,38 @@ class VAEImputer(TransformerMixin, BaseEstimator):  # type: ignore[misc]  # they
         for name, restore in _FITTED.items():
             if (value := state["fitted"][name]) is not None:
                 setattr(imputer, name, restore(value))
+        imputer._try_out()
         return imputer
+
+    def _try_out(self) -> None:
+        """Fill in rows of nothing: parts of a file that do not fit together raise now, not later.
+
+        Raises
+        ------
+        Exception
+            Of any kind.
+        """
+        names = getattr(self, "feature_names_in_", self.columns_.names)
+        if names is not None and tuple(names) != self.columns_.names:
+            raise ValueError("two lists of names")
+        nothing = np.full((6, self.n_features_in_), None, dtype=object)
+        values, _ = self._encoded(nothing)
+        slots = self.columns_.slots.to(values.device)
+        # Columns take turns to be there, at either end: all, or none, would leave ways untried.
+        turns = (slots.column < 0, slots.column % 2 == 0, slots.column % 2 == 1)
+        observed = torch.stack(turns).repeat(2, 1)
+        ends = torch.stack([slots.lower, slots.upper]).repeat_interleave(3, 0)
+        values = ends.where(observed, values)
+        results = values.unsqueeze(0)
+        if self.completion_ is not None:
+            results = self.completion_.complete(
+                values, observed, n_draws=1, level=0.5, seed=self.seed_
+            )
+        if not results.isfinite().all():
+            raise ValueError("what it fills in is not finite")
+        for result in results.cpu().numpy():
+            self.columns_.decode(result, observed.cpu().numpy(), nothing, keep_empty=True)
+        self.get_feature_names_out()
 
     def __sklearn_tags__(self) -> Tags:  # noqa: D105
         tags = super().__sklearn_tags__()
@@ -518,30 +620,6 @@ class VAEImputer(TransformerMixin, BaseEstimator):  # type: ignore[misc]  # they
         device = "cpu" if self.completion_ is None else self.completion_.standard.mu.device
         return torch.from_numpy(values).to(device), torch.from_numpy(observed).to(device)
 
-    def _fill(
-        self,
-        X: Any,
-        compute: Callable[[Completion, Tensor, Tensor], Tensor],
-        n_results: int = 1,
-    ) -> list[Any]:
-        """Fill the gaps of a table with each of the results computed for them."""
-        X = self._validated(X)
-        values, observed = self._encoded(X)
-        if self.completion_ is None:
-            results = values.expand(n_results, -1, -1)
-        else:
-            results = compute(self.completion_, values, observed)
-        known = observed.cpu().numpy()
-        filled = [
-            self.columns_.decode(result, known, X, keep_empty=self.keep_empty_features)
-            for result in results.cpu().numpy()
-        ]
-        if not self.add_indicator:
-            return filled
-        names = self._indicator_names(self.columns_.names or range(self.n_features_in_))
-        gaps = self.columns_.missing(X)[:, self.indicator_features_]
-        return [with_columns(table, names, gaps) for table in filled]
-
     def _indicator_names(self, names: Sequence[Any]) -> list[str]:
         return [f"missingindicator_{names[i]}" for i in self.indicator_features_.tolist()]
 
@@ -552,6 +630,12 @@ def _check_number(name: str, value: Any, kind: type, low: float, high: float) ->
     if not is_number or not low <= value <= high:
         number = "a whole number" if kind is Integral else "a number"
         raise InputError(f"{name} = {value!r}: must be {number} from {low:g} to {high:g}")
+
+
+def _check_level(level: float) -> None:
+    """Raise InputError for what is no share between 0 and 1."""
+    if not isinstance(level, Real) or not 0 < level < 1:
+        raise InputError(f"level = {level!r}: must lie between 0 and 1, such as 0.9")
 
 
 def _plain(value: Any) -> Any:

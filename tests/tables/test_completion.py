@@ -180,6 +180,14 @@ def test_the_seed_of_draws_decides_them(normal, new_rows):
     assert not torch.equal(draws[0], draws[1])
 
 
+def test_the_noise_of_the_first_part_is_that_of_seed_and_block_alone():
+    for seed, block in (0, 0), (1, 7), (2**31 - 2, 2**31):
+        with_part = np.random.SeedSequence([seed, block, 0]).generate_state(4)
+        np.testing.assert_array_equal(
+            with_part, np.random.SeedSequence([seed, block]).generate_state(4)
+        )
+
+
 def test_complete_rows_stay_bit_by_bit(normal, new_rows):
     x, observed = (part[:50].clone() for part in new_rows)
     observed[::2] = True

@@ -183,8 +183,18 @@ class Completion:
     weights: Tensor
     quantiles: ResidualQuantiles
 
-    def predict(self, values: Tensor, observed: Tensor) -> Tensor:
-        """Guess what is missing.
+    def complete(
+        self,
+        values: Tensor,
+        observed: Tensor,
+        *,
+        n_draws: int = 0,
+        level: float | None = None,
+        seed: int = 0,
+        first_block: int = 0,
+        part: int = 0,
+    ) -> Tensor:
+        """Guess or draw what is missing, and bound it: all with one look at each row.
 
         Parameters
         ----------
@@ -192,68 +202,51 @@ class Completion:
             Encoded rows; what is missing is not looked at.
         observed : bool Tensor of shape (n, p)
             False where a cell is missing.
+        n_draws : int, default=0
+            Number of draws; 0 for the guess.
+        level : float, optional
+            Share of the missing cells that shall lie between the bounds, in (0, 1).
+        seed : int, default=0
+            At least 0. A row's draws depend on it, on `n_draws`, on the rows of its block and on
+            which block of which part that is.
+        first_block, part : int, default=0
+            Numbers of the first block in its part, and of the part, of a table that is cut.
 
         Returns
         -------
-        Tensor of shape (n, p)
-            The rows, completed. Observed cells are as they were, here and in all that follows.
+        Tensor of shape (n_results, n, p)
+            The draws, or the guess; then, with a `level`, lower and upper bound. Observed cells are
+            as they were. Of a categorical column, guess and bounds are the probabilities; of a
+            draw, the slot of the category drawn is 1 and the others 0.
         """
 
-        def guess(view: View, number: int) -> Tensor:
-            return self._own_units(self._predict(view)[0]).unsqueeze(0)
+        def results(view: View, number: int) -> Tensor:
+            mean, scale = self._predict(view)
+            found = [self._own_units(mean).unsqueeze(0)]
+            if n_draws:
+                # SeedSequence pads with zeros: part 0 has the draws of [seed, number].
+                sequence = np.random.SeedSequence([seed, first_block + number, part])
+                state = int(sequence.generate_state(1, np.uint64)[0] >> np.uint64(1))
+                generator = torch.Generator(values.device).manual_seed(state)
+                found = [self._draw(view, mean, scale, n_draws, generator)]
+            if level is not None:
+                found.append(self._bound(mean, scale, level))
+            return torch.cat(found)
 
-        return self._by_blocks(guess, 1, values, observed)[0]
+        n_results = max(n_draws, 1) + 2 * (level is not None)
+        return self._by_blocks(results, n_results, values, observed)
+
+    def predict(self, values: Tensor, observed: Tensor) -> Tensor:
+        """Guess what is missing: the guess alone of what `complete` gives, of shape (n, p)."""
+        return self.complete(values, observed)[0]
 
     def interval(self, values: Tensor, observed: Tensor, level: float) -> Tensor:
-        """Bound what is missing.
-
-        Parameters
-        ----------
-        values, observed
-            As for `predict`.
-        level : float
-            Share of the missing cells that shall lie between the bounds, in (0, 1).
-
-        Returns
-        -------
-        Tensor of shape (2, n, p)
-            Lower and upper bound. Categories have none: both are their probabilities.
-        """
-
-        def bound(view: View, number: int) -> Tensor:
-            mean, scale = self._predict(view)
-            ends = torch.stack(self.quantiles.interval(mean, scale, level))
-            for slots in _categories(self.slots):
-                ends[..., slots] = mean[:, slots]
-            return self._own_units(ends)
-
-        return self._by_blocks(bound, 2, values, observed)
+        """Bound what is missing: the bounds alone of what `complete` gives."""
+        return self.complete(values, observed, level=level)[1:]
 
     def draw(self, values: Tensor, observed: Tensor, n_draws: int, seed: int) -> Tensor:
-        """Draw what is missing.
-
-        Parameters
-        ----------
-        values, observed
-            As for `predict`.
-        n_draws : int
-            Number of draws, at least 1.
-        seed : int
-            At least 0. A row's draws depend on it, on `n_draws`, on the rows of its block and on
-            how many blocks come before.
-
-        Returns
-        -------
-        Tensor of shape (n_draws, n, p)
-            Of a categorical column, the slot of the category drawn is 1 and the others 0.
-        """
-
-        def draw(view: View, number: int) -> Tensor:
-            state = np.random.SeedSequence([seed, number]).generate_state(1, np.uint64)
-            generator = torch.Generator(values.device).manual_seed(int(state[0] >> np.uint64(1)))
-            return self._draw(view, n_draws, generator)
-
-        return self._by_blocks(draw, n_draws, values, observed)
+        """Draw what is missing, as `complete` does."""
+        return self.complete(values, observed, n_draws=n_draws, seed=seed)
 
     def log_likelihood(self, values: Tensor, observed: Tensor) -> Tensor:
         r"""Log density of each row's observed cells under the normal fitted to the values.
@@ -265,7 +258,7 @@ class Completion:
         Parameters
         ----------
         values, observed
-            As for `predict`.
+            As for `complete`.
 
         Returns
         -------
@@ -299,8 +292,15 @@ class Completion:
         guesses, scale = experts(view, self.network, self.forest)
         return mixture(self.weights, self.slots.column, guesses), scale
 
-    def _draw(self, view: View, n_draws: int, generator: torch.Generator) -> Tensor:
-        mean, scale = self._predict(view)
+    def _bound(self, mean: Tensor, scale: Tensor, level: float) -> Tensor:
+        ends = torch.stack(self.quantiles.interval(mean, scale, level))
+        for slots in _categories(self.slots):
+            ends[..., slots] = mean[:, slots]
+        return self._own_units(ends)
+
+    def _draw(
+        self, view: View, mean: Tensor, scale: Tensor, n_draws: int, generator: torch.Generator
+    ) -> Tensor:
         shape = (n_draws, *mean.shape)
         noise = torch.randn(shape, generator=generator, device=mean.device, dtype=mean.dtype)
         correlated = correlated_noise(self.looking.linear.plain, view.observed, noise)

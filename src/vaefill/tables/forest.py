@@ -28,6 +28,9 @@ from torch import Tensor
 #: Leaves of all trees of a chain, over the slots: bounds its size, at 28 bytes each, to 56 MB.
 MAX_LEAVES = 2_000_000
 
+#: Rounds that a chain takes, many more than are worth their time.
+MAX_ROUNDS = 100
+
 _AT_ONCE = 4000  # walks through trees: enough to be worth a call, few enough to stay in the cache
 
 
@@ -58,6 +61,11 @@ class Trees:
     feature: Tensor
     threshold: Tensor
     value: Tensor
+
+    def __post_init__(self) -> None:
+        """Refuse branches that lead back, as a file may hold them: a walk would not end."""
+        if (self.child < torch.arange(len(self.child), device=self.child.device)).any():
+            raise ValueError("a branch of a tree leads back")
 
     def predict(self, rows: Tensor) -> Tensor:
         """Mean over the trees of the leaf that each row ends in.
@@ -106,6 +114,11 @@ class Forest:
 
     trees: tuple[Trees, ...]
     n_rounds: int
+
+    def __post_init__(self) -> None:
+        """Refuse more rounds than any fit takes, as a file may ask for them."""
+        if not 0 <= self.n_rounds <= MAX_ROUNDS:
+            raise ValueError(f"{self.n_rounds} rounds of a forest; at most {MAX_ROUNDS}")
 
     def complete(self, values: Tensor, observed: Tensor, start: Tensor) -> Tensor:
         """Complete rows, each by itself.
