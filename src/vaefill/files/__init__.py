@@ -1,0 +1,1 @@
+"""Tables in files, batch by batch: memory does not grow with the number of rows."""
