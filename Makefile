@@ -11,7 +11,7 @@ CODE := src stages tools benchmarks tests
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo report sweep test lint check fix bench time benchmark time-tables check-report
+.PHONY: help install demo report sweep test lint check fix docs bench time benchmark time-tables check-report
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -48,6 +48,9 @@ check: lint test ## Everything that CI checks: lint and test
 fix: $(STAMP) ## Format the code, and mend what can be mended
 	ruff check --fix $(CODE)
 	ruff format $(CODE)
+
+docs: $(STAMP) ## Build the site of the documentation in site/
+	NO_MKDOCS_2_WARNING=1 mkdocs build --strict --quiet
 
 bench: $(STAMP) ## Measure speed beside what a user would pick instead
 	python -m benchmarks

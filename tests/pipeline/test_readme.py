@@ -1,17 +1,21 @@
 """The README: its computed blocks, its code, its commands, its length."""
 
+import os
 import re
+import subprocess
+import sys
 
 import pytest
-import torch
 from conftest import ROOT
 
 from tools import readme
 from vaefill.errors import InputError
-from vaefill.models import VAE, save
 
 README = "# Title\n\n<!-- result -->\nold\n<!-- /result -->\n\nwords\n"
 CURRENT = "# Title\n\n<!-- result -->\nnew \\1\n<!-- /result -->\n\nwords\n"
+TABLE = "a,b,c\n" + "".join(
+    f"{i},{2 * i if i % 5 else ''},{'even' if i % 2 else 'odd'}\n" for i in range(40)
+)
 PARAMS = "dataset: mnist\nrecipes: [b, a]\nseeds: [0]\n"
 
 
@@ -61,16 +65,11 @@ def test_the_committed_readme_is_short_and_shows_one_figure():
         assert (ROOT / link).exists(), link
 
 
-def examples():
-    """Code of the README: for tables, and for images."""
-    return re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text("utf-8"), re.DOTALL)
-
-
 def test_the_table_example_runs(tmp_path, monkeypatch):
-    code, _ = examples()
+    text = (ROOT / "README.md").read_text("utf-8")
+    (code,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
     monkeypatch.chdir(tmp_path)
-    rows = [f"{i},{2 * i if i % 5 else ''},{'even' if i % 2 else 'odd'}" for i in range(40)]
-    (tmp_path / "table.csv").write_text("\n".join(["a,b,c", *rows]), "utf-8")
+    (tmp_path / "table.csv").write_text(TABLE, "utf-8")
     names = {}
     exec(code.replace("random_state=0", "random_state=0, max_iter=20"), names)
     assert names["table"]["b"].isna().sum() == 8
@@ -79,16 +78,20 @@ def test_the_table_example_runs(tmp_path, monkeypatch):
         assert frame["c"].equals(names["table"]["c"])
 
 
-def test_the_image_example_runs(tmp_path, monkeypatch):
-    _, code = examples()
-    monkeypatch.chdir(tmp_path)
-    (path,) = re.findall(r'"(models/.*?)"', code)
-    save(path, VAE("t", df=21, generator=torch.Generator()))
-    names: dict[str, torch.Tensor] = {}
-    exec(code, names)
-    observed = ~names["missing"]
-    assert torch.equal(names["filled"][observed], names["images"][observed])
-    assert names["found"].codes.shape == (100, 3, 10)
+@pytest.mark.slow
+def test_the_three_commands_fill_a_file(tmp_path):
+    text = (ROOT / "README.md").read_text("utf-8")
+    (tmp_path / "table.csv").write_text(TABLE, "utf-8")
+    commands = re.findall(r"^\$ vaefill (.*)$", text, re.MULTILINE)
+    for command in commands:
+        main = [sys.executable, "-c", "from vaefill.cli import main; main()", *command.split()]
+        environment = os.environ | {"PYTHONPATH": str(ROOT / "src")}
+        subprocess.run(main, cwd=tmp_path, env=environment, check=True)
+    assert [command.split()[0] for command in commands] == ["fit", "impute", "report"]
+    rows = (tmp_path / "filled.csv").read_text("utf-8").splitlines()
+    assert len(rows) == 41
+    assert not any(",," in row for row in rows)
+    assert "data:image/svg" in (tmp_path / "report.html").read_text("utf-8")
 
 
 def test_the_commands_exist():
