@@ -6,8 +6,9 @@ from typing import Any
 from stages.tables import HOME
 from study.params import Params, parse_paths, read_params, run
 from study.report.figures.style import to_png
+from study.report.render import render
 from study.tables.figures import ratios
-from study.tables.page import comparisons, page, render_page
+from study.tables.page import TEMPLATES, comparisons, page
 from study.tables.results import load
 from vaefill.storage import write_bytes, write_text
 
@@ -27,7 +28,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = parse_paths(argv, "--results", "--page", "--figures")
     params = read_params(PageParams, HOME)
     results = load(args.results, params.conditions)
-    text = render_page(page(results, params.model_dump()))
+    text = render("benchmark.md.j2", page(results, params.model_dump()), TEMPLATES)
     figure = ratios(comparisons(results), results.tables)
     write_bytes(args.figures / "ratios.png", to_png(figure))
     write_text(args.page, text)

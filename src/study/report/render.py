@@ -11,14 +11,14 @@ from study.report import formats, verdicts
 _TEMPLATES = Path(__file__).with_name("templates")
 
 
-def render(template: str, page: dict[str, Any]) -> str:
-    """Render one template with what `page` holds; a name that it lacks is an error.
+def render(template: str, page: dict[str, Any], folder: Path = _TEMPLATES) -> str:
+    """Render a template of a folder with what `page` holds; a name that it lacks is an error.
 
-    Filters of the templates are the functions of `study.report.formats`; the four verdicts stand
-    under their names of `study.report.verdicts`.
+    The macros of this folder's templates are found from any other. Filters are the functions of
+    `study.report.formats`; the four verdicts stand under their names of `study.report.verdicts`.
     """
     environment = Environment(
-        loader=FileSystemLoader(_TEMPLATES),
+        loader=FileSystemLoader([folder, _TEMPLATES]),
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,

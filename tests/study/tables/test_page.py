@@ -9,9 +9,11 @@ from conftest import ROOT
 from scipy import stats
 
 from stages.tables import page as stage
+from study.report.render import render
 from study.report.verdicts import BETTER, SAME, UNKNOWN, WORSE
 from study.tables import trial
-from study.tables.page import answer, contaminated, page, render_page
+from study.tables.listings import contaminated
+from study.tables.page import TEMPLATES, answer, page
 from study.tables.results import CONTAMINATED, PUBLIC, SPEED, TABLES, TIMES, Results, load
 from study.tables.scoring import METRICS
 from study.tables.verdicts import OURS, SIMPLE, against, tally
@@ -149,15 +151,15 @@ def test_spoiled_cells_are_compared_by_seed_over_tables():
     ids=["one seed", "one rival", "one table", "no thorough", "errors alone"],
 )
 def test_whatever_is_missing_there_is_a_page(runs):
-    text = render_page(page(results_of(runs), PARAMS))
+    text = render("benchmark.md.j2", page(results_of(runs), PARAMS), TEMPLATES)
     assert text.startswith("# ")
     assert "nan" not in text
     assert "None" not in text
 
 
 def test_the_readme_shows_the_first_screen_of_the_page():
-    said, *figure = render_page(answer(RESULTS, "docs/"), "answer.md.j2").split("\n\n")
-    assert said in render_page(page(RESULTS, PARAMS))
+    said, *figure = render("answer.md.j2", answer(RESULTS, "docs/"), TEMPLATES).split("\n\n")
+    assert said in render("benchmark.md.j2", page(RESULTS, PARAMS), TEMPLATES)
     assert "(docs/benchmark/ratios.png)" in figure[0]
 
 
