@@ -18,13 +18,14 @@ from typing import NamedTuple
 import numpy as np
 import pyarrow as pa
 
+from vaefill import VAEImputer
 from vaefill.files.writing import write_file
 
 COLUMNS, RANK, MISSING, FITTED, BATCH = 20, 4, 0.1, 20_000, 64 * 1024
 COMMAND = "from vaefill.cli import main; main()"
 WITHOUT_COMPUTING = f"""
-import vaefill.streaming
-vaefill.streaming.fill_table = lambda imputer, table, **options: table
+import vaefill.chunks
+vaefill.chunks.fill_table = lambda imputer, table, **options: table
 {COMMAND}
 """
 
@@ -87,9 +88,8 @@ def main() -> None:
     print("        rows  CSV, MB   seconds    rows/s files alone  peak, MB")
     with tempfile.TemporaryDirectory(dir=args.folder) as name:
         folder = Path(name)
-        write_file(folder / "sample.csv", tables(FITTED), "csv")
         model = folder / "model.vaefill"
-        run(COMMAND, "fit", folder / "sample.csv", "-o", model, "--quiet")
+        VAEImputer(random_state=0).fit(next(tables(FITTED))).save(model)
         for n_rows in args.rows:
             measure(folder, model, n_rows)
 

@@ -199,6 +199,13 @@ def test_a_directory_goes_on_with_the_parts_that_are_missing(imputer, source, tm
         assert found.read_bytes() == expected.read_bytes()
 
 
+def test_two_parts_do_not_become_one(imputer, source, tmp_path):
+    for name in ("a.1.csv", "a.2.csv", "a.1.parquet"):
+        (tmp_path / name).touch()
+    with pytest.raises(FileError, match=r"two parts would become a\.1\.arrow"):
+        fill_file(imputer, tmp_path, tmp_path.parent / "out", format="arrow")
+
+
 def test_standard_input_and_output_carry_text(imputer, source, tmp_path, monkeypatch):
     fill_file(imputer, source / "x.csv", tmp_path / "y.csv", keep=["t"])
     out = io.BytesIO()
@@ -262,6 +269,10 @@ def test_bad_input_leaves_nothing(imputer, source, tmp_path):
     for target in (tmp_path / "x.csv", tmp_path / "x.csv" / "y"):
         with pytest.raises(FileError, match="is the input, or lies in it"):
             fill_file(imputer, tmp_path / "x.csv", target, keep=["t"], force=True)
+    with pytest.raises(FileError, match="no such file"):
+        fill_file(imputer, tmp_path / "none.csv", tmp_path / "y.csv")
+    with pytest.raises(InputError, match="its name does not end in"):
+        fill_file(imputer, tmp_path / "x.csv", tmp_path / "new" / "y.xyz")
     assert [path.name for path in tmp_path.iterdir()] == ["x.csv"]
 
 
@@ -284,6 +295,8 @@ def test_images_are_filled_in_blocks_of_their_own_seeds(tmp_path):
             ImageImputer(model, method="single_pass", random_state=seed).transform(part)
         )
     np.testing.assert_array_equal(found, np.concatenate(expected))
+    with pytest.raises(InputError, match="leave out options"):
+        fill_file(imputer, tmp_path / "x.npy", tmp_path / "z.npy", draws=2)
 
 
 SCRIPT = """

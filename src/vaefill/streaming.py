@@ -4,13 +4,11 @@ A *chunk* is a fixed number of rows, in whole blocks of the imputer: what is fil
 included, depends on a row's number in its file and not on where a chunk ends. Each is written to
 ``TARGET.partial/`` (`vaefill.files.partial`) as soon as it is filled; when all are there they are
 joined. A directory is a table in *parts*, each a file of its own, and becomes a directory.
-
-From text to text, cells that were observed keep their own text, byte for byte.
 """
 
 import hashlib
-import os
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -18,37 +16,22 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from uuid import uuid4
 
-import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import safetensors.torch
 from threadpoolctl import threadpool_limits
 
 from vaefill import __version__
+from vaefill.chunks import Imputer, fill_chunk, open_chunks
 from vaefill.errors import FileError, InputError
-from vaefill.files.formats import Format, Source, find_format, find_parts, open_source
-from vaefill.files.partial import making
-from vaefill.files.typing import to_typed
-from vaefill.files.writing import (
-    as_array,
-    as_images,
-    as_text,
-    group_rows,
-    read_chunks,
-    write_chunk,
-    write_file,
-    write_tables,
-)
-from vaefill.filling import fill_table, types_of
+from vaefill.files.formats import FORMATS, Format, Source, find_format, find_parts
+from vaefill.files.partial import digest, making, partial_path
+from vaefill.files.writing import group_rows, read_chunks, write_chunk, write_file, write_tables
 from vaefill.image_imputer import ImageImputer
 from vaefill.imputer import VAEImputer
 from vaefill.storage import load_json, save_json
 from vaefill.tables.completion import BLOCK
 
-Imputer = VAEImputer | ImageImputer
 Progress = Callable[[int], object]
-#: Bytes at either end of an input that tell it from another one of its size.
-ENDS = 64 * 1024
 
 
 @dataclass(frozen=True)
@@ -115,8 +98,8 @@ def fill_file(
     progress : callable, optional
         Told the number of rows that are done: after each chunk, of a directory after each part.
     each : callable, default=map
-        What applies a function to the parts of a directory, giving the results in their order; the
-        function can be sent to another process that sees the same files.
+        What applies a function to the parts of a directory and gives the results, in any order; the
+        function, a `Filling`, can be sent to another process that sees the same files.
     **options
         Of `vaefill.filling.fill_table`: draws, interval, indicator, keep.
 
@@ -133,6 +116,8 @@ def fill_file(
         KeyboardInterrupt.
     """
     source, target = Path(source), Path(target)
+    if isinstance(imputer, ImageImputer) and any(options.values()):
+        raise InputError("an image model gives its best guess of pixels alone; leave out options")
     fill = Filling(imputer, dict(reading or {}), options)
     if str(target) == "-":
         return fill.stream(source, find_format(target, format), progress)
@@ -140,18 +125,19 @@ def fill_file(
     run = {
         "vaefill": __version__,
         "model": _digest_of_model(imputer),
-        "input": _digest_of_input(source),
+        "input": digest(source),
         "reading": fill.reading,
         "format": format,
         "options": options,
     }
-    with making(target, run, force=force, resume=resume) as place:
-        result = place / "result"
+    place = partial_path(target)
+    parts = _parts(source, target, format)
+    with making(target, run, force=force, resume=resume):
         if not source.is_dir():
-            return fill(Part(0, source, place / "0", result, find_format(target, format)), progress)
-        result.mkdir(exist_ok=True)
+            return fill(parts[0], progress)
+        (place / "result").mkdir(exist_ok=True)
         total = Summary()
-        for summary in each(fill, _parts(source, place, format)):
+        for summary in each(fill, parts):
             total += summary
             progress(total.rows)
         return total
@@ -179,7 +165,7 @@ class Filling:
         done = Summary(**load_json(state)) if state.exists() else Summary()
         if part.result.exists():
             return done
-        source = _open(part.source, self.reading)
+        source = open_chunks(part.source, **self.reading)
         with _naming(part.source):
             for table, summary in self._chunks(source, part.format, done.rows, part.number):
                 write_chunk(part.work / f"{done.rows}.arrow", table)
@@ -203,7 +189,7 @@ class Filling:
         """Fill a file into standard output as it is read, with nothing kept beside."""
         if format.kind != "csv" or path.is_dir():
             raise InputError(f"{path}: standard output takes one file as text; name an output file")
-        source = _open(path, self.reading)
+        source = open_chunks(path, **self.reading)
         done = Summary()
 
         def tables() -> Iterator[pa.Table]:
@@ -243,69 +229,19 @@ class Filling:
         """Fill a file from a row on, and give it as it is to be written; without rows, once."""
         tables = source.batches(self._step(source), first_row)
         for table in tables if first_row else _or_else(tables, source.schema.empty_table()):
-            if isinstance(self.imputer, ImageImputer):
-                filled, n_filled = _fill_images(self.imputer, table, first_row, part)
-            else:
-                types = types_of(self.imputer)
-                typed = to_typed(
+            # As `VAEImputer.fill` does, for images too.
+            with threadpool_limits(limits=1, user_api="openmp"):
+                filled, n_filled = fill_chunk(
+                    self.imputer,
+                    source,
                     table,
-                    types,
-                    decimal=source.decimal,
-                    missing=source.missing,
                     first_row=first_row,
-                    line=source.line,
+                    part=part,
+                    own_text=format.kind == "csv",
+                    options=self.options,
                 )
-                filled = fill_table(
-                    self.imputer, typed, first_row=first_row, part=part, **self.options
-                )
-                gaps = [pc.is_null(typed[name], nan_is_null=True) for name in types]
-                n_filled = sum(pc.sum(gap).as_py() or 0 for gap in gaps)
-                if source.text and format.kind == "csv":
-                    filled = _own_text(filled, typed, table, source.decimal)
             yield filled, Summary(table.num_rows, n_filled)
             first_row += table.num_rows
-
-
-def _open(path: Path, reading: Mapping[str, Any]) -> Source:
-    """Open a table; images become one of a single column."""
-    opened = open_source(path, **reading)
-    if isinstance(opened, Source):
-        return opened
-
-    def read(start: int) -> Iterator[pa.RecordBatch]:
-        for images in opened.batches(BLOCK, start):
-            yield from as_images(images).to_batches()
-
-    return Source(opened.path, as_images(opened.images[:0]).schema, read)
-
-
-def _own_text(filled: pa.Table, typed: pa.Table, raw: pa.Table, decimal: str) -> pa.Table:
-    """Put a cell's own text in place of its value, where that was not filled in."""
-    rows = np.repeat(np.arange(raw.num_rows), filled.num_rows // max(raw.num_rows, 1))
-    for number, name in enumerate(filled.column_names):
-        if name in raw.column_names:
-            value, known, own = filled[name], typed[name].take(rows), raw[name].take(rows)
-            kept = pc.or_(pc.is_null(value), pc.fill_null(pc.equal(value, known), False))
-            filled = filled.set_column(number, name, pc.if_else(kept, own, as_text(value, decimal)))
-    return filled
-
-
-def _fill_images(
-    imputer: ImageImputer, table: pa.Table, first_row: int, part: int
-) -> tuple[pa.Table, int]:
-    """Fill images in blocks, each from a seed of its own, and count the pixels."""
-    images = as_array(table)
-    filled = np.empty_like(images)
-    with threadpool_limits(limits=1, user_api="openmp"):  # as `VAEImputer.fill` does
-        for start in range(0, len(images), BLOCK):
-            key = [imputer.random_state, (first_row + start) // BLOCK, part]
-            seed = int(np.random.SeedSequence(key).generate_state(1)[0])
-            block = ImageImputer(imputer.model, method=imputer.method, random_state=seed)
-            filled[start : start + BLOCK] = block.transform(images[start : start + BLOCK])
-    n_filled = int(np.isnan(images).sum())
-    if images.ndim == 3:
-        return as_images(filled), n_filled
-    return pa.table(dict(zip(table.column_names, filled.T, strict=True))), n_filled
 
 
 @contextmanager
@@ -326,12 +262,23 @@ def _or_else(tables: Iterable[pa.Table], other: pa.Table) -> Iterator[pa.Table]:
     yield from tables
 
 
-def _parts(source: Path, place: Path, format: str | None) -> Iterator[Part]:
-    """List the files of a directory and what they become: files of their names."""
+def _parts(source: Path, target: Path, format: str | None) -> list[Part]:
+    """List the files of a directory, or the one file, and what becomes of them."""
+    place = partial_path(target)
+    result = place / "result"
+    if not source.is_dir():
+        return [Part(0, source, place / "0", result, find_format(target, format))]
+    parts = []
     for number, path in enumerate(find_parts(source)):
-        name = path.name if format is None else f"{path.name.split('.')[0]}.{format}"
-        work, result = place / f"{number:05d}", place / "result" / name
-        yield Part(number, path, work, result, find_format(name))
+        ending = next(e for e in FORMATS if path.name.lower().endswith(f".{e}"))
+        name = path.name if format is None else path.name[: -len(ending)] + format
+        parts.append(
+            Part(number, path, place / str(number), result / name, find_format(name, format))
+        )
+    twice = [name for name, n in Counter(part.result.name for part in parts).items() if n > 1]
+    if twice:
+        raise FileError(f"{source}: two parts would become {twice[0]}; rename one")
+    return parts
 
 
 def _keep_apart(source: Path, target: Path) -> None:
@@ -348,18 +295,3 @@ def _digest_of_model(imputer: Imputer) -> str:
         weights = {name: tensor.cpu() for name, tensor in imputer.model.state_dict().items()}
         content = settings.encode() + safetensors.torch.save(weights)
     return hashlib.sha256(content).hexdigest()[:16]
-
-
-def _digest_of_input(source: Path) -> str:
-    """Tell an input from another one by the names, sizes, starts and ends of its files."""
-    if str(source) == "-":
-        return "-"
-    digest = hashlib.sha256()
-    for path in find_parts(source) if source.is_dir() else [source]:
-        with path.open("rb") as file:
-            size = file.seek(0, os.SEEK_END)
-            digest.update(f"{path.name} {size} ".encode())
-            for start in (0, max(size - ENDS, 0)):
-                file.seek(start)
-                digest.update(file.read(ENDS))
-    return digest.hexdigest()[:16]

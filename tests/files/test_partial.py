@@ -1,5 +1,6 @@
 import errno
 import re
+from pathlib import Path
 
 import pytest
 from filelock import FileLock
@@ -77,10 +78,19 @@ def test_what_exists_is_replaced_by_force_alone(target):
     assert target.read_text() == "new"
 
 
-def test_a_directory_is_never_replaced(target):
+def test_what_is_no_file_is_never_replaced(target):
     target.mkdir(parents=True)
-    with pytest.raises(FileError, match="a directory of that name exists"):
-        run(target, force=True)
+    for path in (target, Path("/dev/null")):
+        with pytest.raises(FileError, match="exists and is no file"):
+            run(path, force=True)
+
+
+def test_work_is_kept_when_the_input_could_not_be_read_to_its_end(target):
+    fault = FileError("in.csv: cannot be read")
+    fault.__cause__ = OSError(errno.EIO, "Input/output error")
+    with pytest.raises(FileError, match=r"^in\.csv: cannot be read; what is done is kept in"):
+        run(target, fault=fault)
+    run(target, resume=True)
 
 
 def test_a_run_stopped_after_the_target_was_there_ends_well(target):

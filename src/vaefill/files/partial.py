@@ -5,7 +5,9 @@ puts there, and at last ``result``, a file or directory, which is moved to the t
 Nothing else is ever seen under the target's name, whenever the machine stops.
 """
 
+import hashlib
 import json
+import os
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -15,13 +17,33 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from vaefill.errors import FileError, InputError
+from vaefill.files.formats import find_parts
+from vaefill.files.source import reading
 from vaefill.storage import load_json, write_text
+
+#: Bytes at either end of an input that tell it from another one of its size.
+ENDS = 64 * 1024
 
 
 def partial_path(target: str | Path) -> Path:
     """Where a target comes into being."""
     target = Path(target)
     return target.with_name(f"{target.name}.partial")
+
+
+def digest(source: Path) -> str:
+    """Tell an input from another one by the names, sizes, starts and ends of its files."""
+    if str(source) == "-":
+        return "-"
+    found = hashlib.sha256()
+    for path in find_parts(source) if source.is_dir() else [source]:
+        with reading(str(path)), path.open("rb") as file:
+            size = file.seek(0, os.SEEK_END)
+            found.update(f"{path.name} {size} ".encode())
+            for start in (0, max(size - ENDS, 0)):
+                file.seek(start)
+                found.update(file.read(ENDS))
+    return found.hexdigest()[:16]
 
 
 @contextmanager
@@ -45,8 +67,8 @@ def making(
     ------
     Path
         The directory to work in. When the body is through, what is called ``result`` in it becomes
-        the target. When the body is interrupted or the disk is full, the directory stays behind; it
-        is removed when nothing was done, and on `InputError`: the same input would get no further.
+        the target. When the body is interrupted or a disk fails, the directory stays behind; it is
+        removed when nothing was done, and on `InputError`: the same input would get no further.
 
     Raises
     ------
@@ -57,8 +79,8 @@ def making(
     target, place = Path(target), partial_path(target)
     run = json.loads(json.dumps(run))
     goes_on = resume and _same_run(place, run)
-    if target.is_dir():
-        raise FileError(f"{target}: a directory of that name exists; remove it or name another")
+    if target.exists() and not target.is_file():
+        raise FileError(f"{target}: exists and is no file; it is not replaced, name another")
     if target.exists() and not (force or goes_on):
         raise FileError(f"{target}: exists; name another file, or add --force to replace it")
     if place.exists() and not (force or resume):
@@ -76,12 +98,13 @@ def making(
         _remove(place)
     except Timeout as error:
         raise FileError(f"{target}: another run is at work on it; wait for its end") from error
-    except InputError:
-        _remove(place)
-        raise
+    except InputError as error:
+        if not isinstance(error.__cause__, OSError):
+            _remove(place)
+            raise
+        raise FileError(f"{error}; {_kept(place)}") from error
     except OSError as error:
-        kept = _kept(place)
-        raise FileError(f"{target}: {error.strerror or error}; {kept}") from error
+        raise FileError(f"{target}: {error.strerror or error}; {_kept(place)}") from error
     except BaseException:
         _kept(place)
         raise
@@ -104,7 +127,7 @@ def _same_run(place: Path, run: Mapping[str, Any]) -> bool:
 
 def _kept(place: Path) -> str:
     """Say what is left for another run, and leave nothing if there is no work in it."""
-    if {path.name for path in place.glob("*")} - {"run.json", "lock"}:
+    if any(path.is_file() and path.name not in ("run.json", "lock") for path in place.rglob("*")):
         return f"what is done is kept in {place}: go on with --resume"
     _remove(place)
     return "nothing was written"
