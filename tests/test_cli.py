@@ -267,6 +267,15 @@ def test_bad_files(vaefill, folder, tmp_path):
     assert there.read_text("utf-8") == "mine"
 
 
+@pytest.fixture
+def interruptible():
+    """Ctrl-C as in a terminal: what a shell starts in the background is told to ignore it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interruptible")
 def test_an_interrupted_run_is_named_and_goes_on(vaefill, folder, tmp_path, monkeypatch):
     @contextmanager
     def interrupted(quiet):
