@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from threadpoolctl import threadpool_limits
 
 from vaefill.files.formats import Source, open_source
 from vaefill.files.typing import to_typed
@@ -112,7 +113,8 @@ def _fill_images(
         key = [imputer.random_state, (first_row + start) // BLOCK, part]
         seed = int(np.random.SeedSequence(key).generate_state(1)[0])
         block = ImageImputer(imputer.model, method=imputer.method, random_state=seed)
-        filled[start : start + BLOCK] = block.transform(images[start : start + BLOCK])
+        with threadpool_limits(limits=1, user_api="openmp"):  # as `VAEImputer.fill` does
+            filled[start : start + BLOCK] = block.transform(images[start : start + BLOCK])
     n_filled = int(np.isnan(images).sum())
     if images.ndim == 3:
         return as_images(filled), n_filled

@@ -18,7 +18,6 @@ from uuid import uuid4
 
 import pyarrow as pa
 import safetensors.torch
-from threadpoolctl import threadpool_limits
 
 from vaefill import __version__
 from vaefill.chunks import Imputer, fill_chunk, open_chunks
@@ -229,17 +228,15 @@ class Filling:
         """Fill a file from a row on, and give it as it is to be written; without rows, once."""
         tables = source.batches(self._step(source), first_row)
         for table in tables if first_row else _or_else(tables, source.schema.empty_table()):
-            # As `VAEImputer.fill` does, for images too.
-            with threadpool_limits(limits=1, user_api="openmp"):
-                filled, n_filled = fill_chunk(
-                    self.imputer,
-                    source,
-                    table,
-                    first_row=first_row,
-                    part=part,
-                    own_text=format.kind == "csv",
-                    options=self.options,
-                )
+            filled, n_filled = fill_chunk(
+                self.imputer,
+                source,
+                table,
+                first_row=first_row,
+                part=part,
+                own_text=format.kind == "csv",
+                options=self.options,
+            )
             yield filled, Summary(table.num_rows, n_filled)
             first_row += table.num_rows
 
