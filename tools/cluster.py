@@ -26,6 +26,7 @@ QUIET = {
     "distributed.admin.tick.interval": "1s",
     "distributed.admin.system-monitor.interval": "10s",
 }
+DIED = "the workers that ran it died, one after the other"
 #: Starts the command whose words follow it, and ends all that this started when the pipe that
 #: it reads is closed: as it is when the worker at its other end dies.
 GUARD = ("sh", "-c", 'exec 3<&0 </dev/null; (read _ <&3; kill -9 0) & exec "$@" 3<&-', "guard")
@@ -125,9 +126,15 @@ def execute(
     order.prepare()
     running: dict[Future[str], tuple[str, int]] = {}
     failures: dict[str, str] = {}
+    # Dask blames a worker's death on all that waited in it, too: who did it shows alone.
+    suspects: list[str] = []
+    tried_alone: set[str] = set()
     due, done, mends = list(order.get_ready()), 0, 0
     with tqdm(total=len(graph), unit=unit, smoothing=0) as bar:
-        while due or running:
+        while due or running or suspects:
+            if not due and not running:
+                due = [suspects.pop(0)]
+                tried_alone.update(due)
             for item in due:
                 log = str(LOGS / f"{item}.log")
                 future = executor.submit(run_command, commands[item], log, os.getcwd())
@@ -146,6 +153,8 @@ def execute(
                     bar.update()
                 elif mends > mends_before:
                     due.append(item)
+                elif reason == DIED and item not in tried_alone:
+                    suspects.append(item)
                 else:
                     failures[item] = reason
                     bar.set_postfix_str(f"{len(failures)} failed")
@@ -165,7 +174,7 @@ def _reason(future: Future[str]) -> str:
     try:
         return future.result()
     except KilledWorker:
-        return "the workers that ran it died, one after the other"
+        return DIED
     except CancelledError:
         return "the scheduler is gone"
     except Exception as error:

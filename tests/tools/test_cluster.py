@@ -132,6 +132,12 @@ def test_an_item_that_kills_every_worker_is_given_up(executor, here):
     assert (here / "b").exists()
 
 
+def test_what_only_waited_in_a_worker_that_died_is_not_blamed(here):
+    commands = {"a": "kill -9 $PPID; sleep 60", **dict.fromkeys("bcd", "sleep 0.3")}
+    with cluster.workers(1) as one, pytest.raises(InputError, match=r"^item a: .* 3 of 4 are done"):
+        execute(one, dict.fromkeys("abcd", ()), **commands)
+
+
 def test_what_stumbled_over_what_was_mended_runs_again(executor, here):
     def mend():
         if broken := (here / "broken").exists():
