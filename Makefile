@@ -61,14 +61,15 @@ time: $(STAMP) ## Measure the imputers' times for the report; nothing else shoul
 benchmark: $(STAMP) ## Compare imputers on real tables: hours
 	pip install --quiet --constraint constraints.txt --editable '.[benchmark]'
 	python -m tools.run benchmarks/tables/dvc.yaml $(side_by_side)
+	python -m tools.readme
 
 time-tables: $(STAMP) ## Measure the times of imputers of tables; nothing else should run
 	OMP_NUM_THREADS=1 python -m benchmarks.tables times
 	python -m benchmarks.tables speed
 
 check-report: $(STAMP) ## Rebuild the reports from tracked files alone; fail if they differ
-	dvc repro --single-item --force compare sweep imputation report
-	git diff --exit-code HEAD -- reports dvc.lock
+	dvc repro --single-item --force compare sweep imputation report benchmarks/tables/dvc.yaml:page
+	git diff --exit-code HEAD -- reports dvc.lock docs benchmarks/tables/dvc.lock
 
 $(STAMP): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "vaefill needs Python >= 3.11; name one: make PYTHON=python3.13")'

@@ -15,8 +15,13 @@ from study.report.pages.imputation import imputers
 from study.report.pages.report import answer
 from study.report.render import render
 from study.report.runs import load_metrics
+from study.tables import page as tables
+from study.tables.results import load as load_tables
 from vaefill.errors import InputError
 from vaefill.storage import write_text
+
+#: Where the benchmark's params lie.
+BENCHMARK = "benchmarks/tables"
 
 
 class RunParams(Params):
@@ -27,13 +32,24 @@ class RunParams(Params):
     seeds: list[int]
 
 
+class BenchmarkParams(Params):
+    """What the block of tables reads of the benchmark's params."""
+
+    conditions: list[str]
+
+
 def blocks(reports: Path, params: RunParams) -> dict[str, str]:
     """Render what stands between the markers of each name."""
     metrics = load_metrics(reports, params.recipes, params.seeds)
     tried = load(reports, dataset=params.dataset)
     page = answer(metrics.scores, dataset=params.dataset)
     page |= {"imputers": imputers(tried), "reports": f"{reports}/"}
-    return {name: render(f"{name}.md.j2", page) for name in ("result", "imputers")}
+    conditions = read_params(BenchmarkParams, BENCHMARK).conditions
+    measured = tables.answer(load_tables(reports / "tables", conditions), "docs/")
+    return {
+        "tables": render("answer.md.j2", measured, tables.TEMPLATES),
+        **{name: render(f"{name}.md.j2", page) for name in ("result", "imputers")},
+    }
 
 
 def replace_block(text: str, name: str, block: str) -> str:

@@ -56,11 +56,11 @@ def test_results_of_a_recipe_that_is_not_there_are_named(tmp_path):
         readme.blocks(tmp_path, params)
 
 
-def test_the_committed_readme_is_short_and_shows_one_figure():
+def test_the_committed_readme_is_short_and_shows_a_figure_for_each_question():
     text = (ROOT / "README.md").read_text("utf-8")
     assert len(text.splitlines()) <= 130
     figures = re.findall(r"!\[.*?\]\((.*?)\)", text)
-    assert figures == ["reports/figures/comparison.png"]
+    assert figures == ["docs/benchmark/ratios.png", "reports/figures/comparison.png"]
     for link in re.findall(r"\]\((?!http)([^)#]+)", text):
         assert (ROOT / link).exists(), link
 

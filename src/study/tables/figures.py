@@ -49,7 +49,7 @@ def ratios(panels: dict[str, pd.DataFrame], tables: pd.DataFrame) -> Figure:
         ax.axvline(1, color="black", lw=1)
         ax.set_title(title)
         ax.set_xlabel("RMSE ÷ that of the best rival (log scale)\n← VAEImputer ahead · behind →")
-        _log(ax, found["ratio"])
+    _log(axes[0], pd.concat(panels.values())["ratio"])  # the others share it
     labels = [f"{t.table.replace('_', ' ')}, {t.rows:,} × {t.columns}" for t in tables.itertuples()]
     axes[0].set_yticks(range(len(order)), labels)
     axes[0].set_ylim(len(order) - 0.5, -0.5)

@@ -60,26 +60,13 @@ def page(results: Results, params: Mapping[str, Any]) -> dict[str, Any]:
     """
     fast, thorough = comparisons(results).values()
     runs = results.runs
-    sizes = results.tables.set_index("table")["rows"]
     covered = coverage(runs, OURS)
-    at_random = fast[fast["mechanism"] != "mnar"]
+    advice = _advice(fast, covered, results.tables.set_index("table")["rows"])
     return {
         **answer(results),
         "overview": _overview(runs, fast, thorough, covered),
-        "advice": [
-            *(
-                _advice(
-                    f"{_span(low, high)}, missing at random",
-                    at_random[_between(at_random, sizes, low, high)],
-                    covered,
-                )
-                for low, high in SIZES
-            ),
-            *(
-                _advice(condition(mechanism, rate), cells, covered)
-                for (mechanism, rate), cells in fast.groupby(CELL[1:], sort=False)
-            ),
-        ],
+        "advice": advice,
+        "words": {word: list(own["where"]) for word, own in advice.groupby("advice", sort=False)},
         "targets": _targets(results, fast, thorough, covered),
         "cells": listings.cells(fast, thorough),
         "scores": {METRIC_NAMES[m]: listings.scores(runs, m) for m in METRICS},
@@ -123,7 +110,8 @@ def answer(results: Results, folder: str = "") -> dict[str, Any]:
 
 
 def _said(found: Tally) -> dict[str, Any]:
-    return found._asdict() | {"change": percent(found.ratio - 1)}
+    size = f"{share(abs(found.ratio - 1))} % {'lower' if found.ratio < 1 else 'higher'}"
+    return found._asdict() | {"change": percent(found.ratio - 1), "by": size}
 
 
 def tally_r2(runs: pd.DataFrame) -> Tally:
@@ -189,34 +177,40 @@ def _of(frame: pd.DataFrame, mechanism: str, rate: int) -> pd.DataFrame:
     return frame[(frame["mechanism"] == mechanism) & (frame["rate"] == rate)]
 
 
-def _between(found: pd.DataFrame, sizes: pd.Series, low: int, high: int | None) -> pd.Series:
-    rows = found["table"].map(sizes)
-    return (rows >= low) & (rows < (np.inf if high is None else high))
-
-
 def _span(low: int, high: int | None) -> str:
     if not low:
-        return f"Fewer than {high:,} rows"
+        return f"fewer than {high:,} rows"
     return f"{low:,} rows and more" if high is None else f"{low:,} to {high:,} rows"
 
 
-def _advice(name: str, cells: pd.DataFrame, covered: pd.DataFrame) -> dict[str, str]:
-    """Say of some cells whether to use the imputer there, and whether its intervals are honest."""
+def _advice(fast: pd.DataFrame, covered: pd.DataFrame, sizes: pd.Series) -> pd.DataFrame:
+    """Say where to use the imputer, by size and by what is missing, and whether to trust it."""
+    at_random = fast[fast["mechanism"] != "mnar"]
+    rows = at_random["table"].map(sizes)
+    parts = {
+        f"{_span(low, high)}, at random": at_random[(rows >= low) & (rows < (high or np.inf))]
+        for low, high in SIZES
+    }
+    parts |= {condition(*what): cells for what, cells in fast.groupby(CELL[1:], sort=False)}
+    found = [
+        {"where": where, **_use(cells, covered)} for where, cells in parts.items() if len(cells)
+    ]
+    return pd.DataFrame(found)
+
+
+def _use(cells: pd.DataFrame, covered: pd.DataFrame) -> dict[str, str]:
     found = tally(cells)
-    if not found.cells:
-        return {}
     gains = found.ratio <= GAIN and found.ahead >= MOST * found.cells
-    word = "use it" if gains else "little to gain" if found.ratio < 1 else "take a simple imputer"
     honest = covered.merge(cells[CELL], on=CELL)["coverage"]
     inside = honest.between(*COVERED)
     return {
-        "where": name,
-        "word": word,
-        "ahead": f"{found.ahead} of {found.cells}",
-        "change": percent(found.ratio - 1),
-        "covered": share(honest.mean()),
-        "honest": f"{inside.sum()} of {len(inside)}",
-        "promise": "" if set(cells["mechanism"]) != {"mnar"} else "nothing can be promised there",
+        "advice": (
+            "use it" if gains else "little to gain" if found.ratio < 1 else "take a simple one"
+        ),
+        "ahead of mean, kNN, BayesianRidge": f"{found.ahead} of {found.cells}",
+        "error": percent(found.ratio - 1),
+        "90 % intervals cover": f"{share(honest.mean())} %",
+        "within 87–93 %": f"{inside.sum()} of {len(inside)}",
     }
 
 

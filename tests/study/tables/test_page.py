@@ -125,8 +125,8 @@ def test_gains_losses_and_verdicts_are_those_of_the_runs():
     assert set(found["cells"]["it is"]) == {BETTER, WORSE}
     assert list(found["cells"]["it is"]).count(WORSE) == 1
     assert (found["covered"]["mean"], found["covered_mnar"]["mean"]) == ("90.0", "70.0")
-    words = {one["where"]: one["word"] for one in found["advice"]}
-    assert words["Fewer than 500 rows, missing at random"] == "use it"
+    words = dict(zip(found["advice"]["where"], found["advice"]["advice"], strict=True))
+    assert words["fewer than 500 rows, at random"] == "use it"
     reached = dict(zip(found["targets"]["to reach"], found["targets"][""], strict=True))
     assert [word for aim, word in reached.items() if aim.startswith("fit")] == ["missed"]
     assert [word for aim, word in reached.items() if aim.startswith("transform")] == ["reached"]
