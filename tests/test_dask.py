@@ -203,16 +203,23 @@ def test_a_worker_that_is_killed_changes_no_byte(imputer, parts, expected, worke
     assert summary.rows == seen[-1] == 2000
 
 
-def test_a_part_that_cannot_be_filled_is_named_and_nothing_is_left(
-    imputer, parts, cluster, tmp_path
+def test_a_part_that_cannot_be_filled_is_named_and_the_others_are_kept(
+    imputer, parts, expected, cluster, tmp_path
 ):
     shutil.copytree(parts, tmp_path / "parts")
-    bad = tmp_path / "parts" / "part-3.parquet"
+    bad = tmp_path / "parts" / "part-7.parquet"
     pd.read_parquet(bad).drop(columns="colour").to_parquet(bad)
-    with pytest.raises(InputError, match=r"part-3.parquet.*colour") as error:
-        dask.fill_directory(imputer, bad.parent, tmp_path / "two", scheduler=cluster, **OPTIONS)
+    run = {"imputer": imputer, "source": bad.parent, "target": tmp_path / "two", **OPTIONS}
+    with pytest.raises(InputError, match=r"part-7.parquet.*colour.*--resume$") as error:
+        dask.fill_directory(**run, scheduler=cluster)
     assert "\n" not in str(error.value)
-    assert list(tmp_path.iterdir()) == [tmp_path / "parts"]
+    with pytest.raises(InputError, match=r"scheduler no:.*--resume$"):
+        dask.fill_directory(**run, scheduler="no://scheduler", resume=True)
+    shutil.copy(parts / bad.name, bad)
+    kept = {path.name: path.stat().st_ino for path in (tmp_path / "two.partial/result").iterdir()}
+    assert dask.fill_directory(**run, scheduler=cluster, resume=True).rows == 2000
+    assert contents(tmp_path / "two") == expected
+    assert kept.items() <= {p.name: p.stat().st_ino for p in (tmp_path / "two").iterdir()}.items()
 
 
 @pytest.mark.slow
@@ -268,6 +275,7 @@ def group(number):
         ("part-0.parquet", "local", "part-0.parquet: no directory of parts"),
         (".", "tcp://127.0.0.1:1", "scheduler tcp://127.0.0.1:1: none answers"),
         (".", "no.json", "no.json: no such file"),
+        (".", "/", "/: not the file of a Dask scheduler"),
     ],
 )
 def test_what_cannot_be_reached_is_said_in_one_line(
@@ -279,6 +287,15 @@ def test_what_cannot_be_reached_is_said_in_one_line(
     ):
         dask.fill_directory(imputer, parts / source, tmp_path / "two", scheduler=scheduler)
     assert not list(tmp_path.iterdir())
+
+
+def test_a_file_of_something_else_is_no_scheduler(imputer, parts, tmp_path):
+    for text in ("{}", "[]", '{"address": 1}'):
+        (tmp_path / "x.json").write_text(text)
+        with pytest.raises(InputError, match=r"x.json: (not the file of a Dask s|none answers)"):
+            dask.fill_directory(
+                imputer, parts, tmp_path / "two", scheduler=str(tmp_path / "x.json")
+            )
 
 
 def test_without_dask_it_says_what_to_install(monkeypatch):

@@ -16,7 +16,7 @@ import torch
 
 from vaefill import VAEImputer
 from vaefill.errors import FileError, InputError
-from vaefill.files import writing
+from vaefill.files import partial, writing
 from vaefill.files.partial import partial_path
 from vaefill.filling import fill_table
 from vaefill.image_imputer import ImageImputer
@@ -58,6 +58,11 @@ def source(table, tmp_path_factory):
         writing.write_file(folder / f"x.{ending}", [table], ending)
     writing.write_file(folder / "x.npy", [table.select(NAMES)], "npy", n_rows=N)
     return folder
+
+
+def contents(path):
+    files = sorted(path.iterdir()) if path.is_dir() else [path]
+    return {file.name: file.read_bytes() for file in files}
 
 
 def test_a_file_is_filled_as_its_table_is(imputer, table, source, tmp_path):
@@ -199,6 +204,82 @@ def test_a_directory_goes_on_with_the_parts_that_are_missing(imputer, source, tm
         assert found.read_bytes() == expected.read_bytes()
 
 
+@pytest.fixture
+def parts(source, tmp_path):
+    """Three parts, of which the second has text among numbers, in its second chunk."""
+    (tmp_path / "in").mkdir()
+    whole = (source / "x.csv").read_text()
+    lines = whole.splitlines(keepends=True)
+    lines[BLOCK + 10] = "x,1,1,t\n"
+    for name, text in {"a": whole, "b": "".join(lines), "c": whole}.items():
+        (tmp_path / "in" / f"{name}.csv").write_text(text)
+    return tmp_path / "in"
+
+
+def test_a_part_is_mended_and_the_others_are_not_done_again(imputer, parts, tmp_path):
+    run = {"imputer": imputer, "source": parts, "keep": ["t"]}
+    place, bad = tmp_path / "out.partial", parts / "b.csv"
+    with pytest.raises(InputError) as raised:
+        fill_file(**run, target=tmp_path / "out")
+    message = str(raised.value)
+    assert message.startswith(f"{bad}: column 'a', row {BLOCK + 10} (line {BLOCK + 11}): 'x' is")
+    assert message.endswith(f"; what is done is kept in {place}: go on with --resume")
+    assert [path.name for path in (place / "result").iterdir()] == ["a.csv"]
+    assert not (place / "1").exists()
+    before = (place / "result" / "a.csv").stat()
+    # What was filled already changes too, at the same length.
+    bad.write_text(bad.read_text().replace("\nx,", "\n1,").replace(".", "9", 1))
+    assert fill_file(**run, target=tmp_path / "out", resume=True).rows == 3 * N
+    fill_file(**run, target=tmp_path / "whole")
+    assert contents(tmp_path / "out") == contents(tmp_path / "whole")
+    after = (tmp_path / "out" / "a.csv").stat()
+    assert (after.st_ino, after.st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
+
+
+def test_what_changed_is_filled_anew(imputer, source, parts, tmp_path):
+    run = {"imputer": imputer, "source": parts, "keep": ["t"]}
+    with pytest.raises(InputError, match="--resume"):
+        fill_file(**run, target=tmp_path / "out")
+    for name in "ab":  # of which one was done
+        (parts / f"{name}.csv").write_text((source / "x.csv").read_text().replace(".", "9", 1))
+    fill_file(**run, target=tmp_path / "out", resume=True)
+    fill_file(**run, target=tmp_path / "whole")
+    assert contents(tmp_path / "out") == contents(tmp_path / "whole")
+
+
+def test_a_bad_part_leaves_nothing_where_none_was_done(imputer, parts, tmp_path):
+    (parts / "a.csv").unlink()
+    with pytest.raises(InputError, match=r"b\.csv: .*; nothing was written$"):
+        fill_file(imputer, parts, tmp_path / "out", keep=["t"])
+    assert [path.name for path in tmp_path.iterdir()] == ["in"]
+
+
+@pytest.mark.parametrize("name", ["in", "in/a.csv"])
+def test_a_run_killed_when_all_was_done_ends_well(imputer, parts, tmp_path, monkeypatch, name):
+    (parts / "b.csv").unlink()
+    run = {"imputer": imputer, "source": tmp_path / name, "target": tmp_path / "out.csv"}
+    with monkeypatch.context() as patch:
+        patch.setattr(partial, "_remove", lambda place: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            fill_file(**run, keep=["t"])
+    assert (tmp_path / "out.csv").exists()
+    before = contents(tmp_path / "out.csv")
+    assert fill_file(**run, keep=["t"], resume=True).rows in (N, 2 * N)
+    assert contents(tmp_path / "out.csv") == before
+    assert not partial_path(tmp_path / "out.csv").exists()
+
+
+def test_what_cannot_be_written_is_told_before_anything_is_filled(imputer, source, tmp_path):
+    done = []
+    with pytest.raises(InputError, match="an array has no place for string"):
+        fill_file(imputer, source / "x.csv", tmp_path / "y.npy", keep=["t"], progress=done.append)
+    (tmp_path / "file").touch()
+    with pytest.raises(FileError, match="file: is a file; a directory becomes a directory"):
+        fill_file(imputer, source, tmp_path / "file", force=True, progress=done.append)
+    assert not done
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
 def test_two_parts_do_not_become_one(imputer, source, tmp_path):
     for name in ("a.1.csv", "a.2.csv", "a.1.parquet"):
         (tmp_path / name).touch()
@@ -242,7 +323,7 @@ def test_a_full_disk_is_one_line_and_work_is_kept(imputer, source, tmp_path):
 
 def test_other_models_options_and_inputs_are_refused(imputer, table, source, tmp_path):
     other = VAEImputer(max_iter=5, random_state=1).fit(table.select(NAMES)[:300])
-    pq.write_table(table[: N - 1], tmp_path / "short.parquet")
+    pq.write_table(table, tmp_path / "other.parquet")
     run = {"imputer": imputer, "source": source / "x.parquet", "target": tmp_path / "y.csv"}
 
     def stop(rows):
@@ -252,7 +333,7 @@ def test_other_models_options_and_inputs_are_refused(imputer, table, source, tmp
         fill_file(**run, keep=["t"], progress=stop)
     for change, key in [
         ({"imputer": other}, "model"),
-        ({"source": tmp_path / "short.parquet"}, "input"),
+        ({"source": tmp_path / "other.parquet"}, "input"),
         ({"draws": 2}, "options"),
         ({"reading": {"missing": ["-1"]}}, "reading"),
     ]:
@@ -302,7 +383,7 @@ def test_images_are_filled_in_blocks_of_their_own_seeds(tmp_path):
 SCRIPT = """
 import sys
 from vaefill import VAEImputer
-from vaefill.files import writing
+from vaefill.files import partial, writing
 from vaefill.streaming import fill_file
 writing.GROUP_ROWS = 1024
 model, source, target = sys.argv[1:]

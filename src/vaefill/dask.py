@@ -16,7 +16,7 @@ import pyarrow as pa
 from vaefill.errors import InputError
 from vaefill.filling import fill_table
 from vaefill.imputer import VAEImputer
-from vaefill.storage import load_json
+from vaefill.storage import load_json, unreadable
 from vaefill.streaming import Filling, Part, Summary, fill_file
 
 try:
@@ -179,10 +179,13 @@ def _connect(scheduler: str, n_parts: int) -> Client:
         cores = getattr(os, "process_cpu_count", os.cpu_count)() or 1
         with _uninterrupted():
             return Client(n_workers=min(cores, n_parts), set_as_default=False, **HERE)
-    address = scheduler if "://" in scheduler else load_json(scheduler)["address"]
+    try:
+        address = scheduler if "://" in scheduler else load_json(scheduler)["address"]
+    except (OSError, KeyError, TypeError) as error:
+        raise unreadable(scheduler, "the file of a Dask scheduler", error) from error
     try:
         return Client(address, set_as_default=False)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, TypeError) as error:
         raise InputError(f"scheduler {scheduler}: none answers; start it, or use local") from error
 
 

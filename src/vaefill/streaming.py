@@ -3,10 +3,13 @@
 A *chunk* is a fixed number of rows, in whole blocks of the imputer: what is filled in, draws
 included, depends on a row's number in its file and not on where a chunk ends. Each is written to
 ``TARGET.partial/`` (`vaefill.files.partial`) as soon as it is filled; when all are there they are
-joined. A directory is a table in *parts*, each a file of its own, and becomes a directory.
+joined. A directory is a table in *parts*, each a file of its own, and becomes a directory. A run
+goes on with what was made of its input as it is now: a file that changed is filled anew.
 """
 
 import hashlib
+import io
+import shutil
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -110,9 +113,9 @@ def fill_file(
     Raises
     ------
     InputError
-        When source or target cannot be used, or a row of the source cannot: nothing is written.
-        When the disk is full: what is done is kept for `resume`, and named, as it is after
-        KeyboardInterrupt.
+        When source or target cannot be used, or a row of the source cannot: nothing that was made
+        of this file is kept, but the other parts of a directory are. When the disk is full: all
+        that is done is kept for `resume`, and named, as it is after KeyboardInterrupt.
     """
     source, target = Path(source), Path(target)
     if isinstance(imputer, ImageImputer) and any(options.values()):
@@ -120,17 +123,20 @@ def fill_file(
     fill = Filling(imputer, dict(reading or {}), options)
     if str(target) == "-":
         return fill.stream(source, find_format(target, format), progress)
-    _keep_apart(source, target)
+    _check_places(source, target)
+    place = partial_path(target)
+    parts = _parts(source, target, format)
     run = {
         "vaefill": __version__,
         "model": _digest_of_model(imputer),
-        "input": digest(source),
         "reading": fill.reading,
         "format": format,
         "options": options,
     }
-    place = partial_path(target)
-    parts = _parts(source, target, format)
+    if source.is_dir():  # a part's draws depend on its number
+        run |= {f"part {part.number}": part.source.name for part in parts}
+    else:
+        run |= {"input": source.name}
     with making(target, run, force=force, resume=resume):
         if not source.is_dir():
             return fill(parts[0], progress)
@@ -159,25 +165,43 @@ class Filling:
     options: Mapping[str, Any]
 
     def __call__(self, part: Part, progress: Progress = lambda rows: None) -> Summary:
-        """Fill a part, from where that was left off, unless it is done."""
-        state = part.work / "done.json"
-        done = Summary(**load_json(state)) if state.exists() else Summary()
+        """Fill a part, from where that was left off, unless it is done.
+
+        Nothing is kept that was made of it before it changed, or when it cannot be used: it will
+        have to change.
+        """
+        with _naming(part.source):
+            try:
+                return self._fill(part, progress)
+            except InputError as error:
+                if not isinstance(error.__cause__, OSError):  # such as a disk that is gone
+                    _undo(part)
+                raise
+
+    def _fill(self, part: Part, progress: Progress) -> Summary:
+        state, now = part.work / "done.json", digest(part.source)
+        known = load_json(state) if state.exists() else {}
+        if known.pop("input", None) != now:
+            _undo(part)
+            known = {}
+        done = Summary(**known)
         if part.result.exists():
             return done
         source = open_chunks(part.source, **self.reading)
-        with _naming(part.source):
-            for table, summary in self._chunks(source, part.format, done.rows, part.number):
-                write_chunk(part.work / f"{done.rows}.arrow", table)
-                done += summary
-                save_json(state, asdict(done))
-                progress(done.rows)
+        style = self._style(source, part.format)
+        for table, summary in self._chunks(source, part.format, done.rows, part.number):
+            if not done.rows:  # what the format has no place for shows now, and not at the end
+                write_tables(io.BytesIO(), [table[:0]], n_rows=0, **style)
+            write_chunk(part.work / f"{done.rows}.arrow", table)
+            done += summary
+            save_json(state, {"input": now, **asdict(done)})
+            progress(done.rows)
         rows = range(0, max(done.rows, 1), self._step(source))
         chunks = [part.work / f"{row}.arrow" for row in rows]
         for left in part.work.glob("*.joined"):
             left.unlink(missing_ok=True)
         # Not by a name that another process could write to, if it was given up too early.
         joined = part.work / f"{uuid4().hex}.joined"
-        style = self._style(source, part.format)
         write_file(joined, read_chunks(chunks), n_rows=done.rows * self._copies, **style)
         joined.replace(part.result)
         for path in chunks:
@@ -278,10 +302,21 @@ def _parts(source: Path, target: Path, format: str | None) -> list[Part]:
     return parts
 
 
-def _keep_apart(source: Path, target: Path) -> None:
-    """Refuse to write over the source, or into it."""
+def _undo(part: Part) -> None:
+    """Throw away what was made of a part; first of all what says that there is something."""
+    (part.work / "done.json").unlink(missing_ok=True)
+    part.result.unlink(missing_ok=True)
+    shutil.rmtree(part.work, ignore_errors=True)
+
+
+def _check_places(source: Path, target: Path) -> None:
+    """Refuse, before anything is touched, what cannot be read or written at the end."""
     if source.resolve() in (target.resolve(), *target.resolve().parents):
         raise FileError(f"{target}: is the input, or lies in it; name another output")
+    if str(source) != "-" and not source.exists():
+        raise FileError(f"{source}: no such file")
+    if source.is_dir() and target.is_file():
+        raise FileError(f"{target}: is a file; a directory becomes a directory, name another")
 
 
 def _digest_of_model(imputer: Imputer) -> str:

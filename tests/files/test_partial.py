@@ -58,9 +58,9 @@ def test_work_of_another_run_is_refused_and_thrown_away_only_by_force(target):
         (place / "result").touch()
 
 
-def test_bad_input_and_work_not_begun_leave_nothing(target):
-    with pytest.raises(InputError, match="bad"):
-        run(target, fault=InputError("bad"))
+def test_work_not_begun_leaves_nothing(target):
+    with pytest.raises(InputError, match=r"^bad; nothing was written$"), making(target, RUN):
+        raise InputError("bad")
     with pytest.raises(KeyboardInterrupt), making(target, RUN):
         raise KeyboardInterrupt
     with pytest.raises(FileError, match="disk full; nothing was written"), making(target, RUN):
@@ -85,11 +85,9 @@ def test_what_is_no_file_is_never_replaced(target):
             run(path, force=True)
 
 
-def test_work_is_kept_when_the_input_could_not_be_read_to_its_end(target):
-    fault = FileError("in.csv: cannot be read")
-    fault.__cause__ = OSError(errno.EIO, "Input/output error")
-    with pytest.raises(FileError, match=r"^in\.csv: cannot be read; what is done is kept in"):
-        run(target, fault=fault)
+def test_work_that_is_left_when_input_is_bad_is_kept(target):
+    with pytest.raises(InputError, match=r"^in\.csv: bad; what is done is kept in .* --resume$"):
+        run(target, fault=InputError("in.csv: bad"))
     run(target, resume=True)
 
 

@@ -7,22 +7,18 @@ Nothing else is ever seen under the target's name, whenever the machine stops.
 
 import hashlib
 import json
-import os
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 from filelock import FileLock, Timeout
 
 from vaefill.errors import FileError, InputError
-from vaefill.files.formats import find_parts
 from vaefill.files.source import reading
 from vaefill.storage import load_json, write_text
-
-#: Bytes at either end of an input that tell it from another one of its size.
-ENDS = 64 * 1024
 
 
 def partial_path(target: str | Path) -> Path:
@@ -31,19 +27,12 @@ def partial_path(target: str | Path) -> Path:
     return target.with_name(f"{target.name}.partial")
 
 
-def digest(source: Path) -> str:
-    """Tell an input from another one by the names, sizes, starts and ends of its files."""
-    if str(source) == "-":
-        return "-"
-    found = hashlib.sha256()
-    for path in find_parts(source) if source.is_dir() else [source]:
-        with reading(str(path)), path.open("rb") as file:
-            size = file.seek(0, os.SEEK_END)
-            found.update(f"{path.name} {size} ".encode())
-            for start in (0, max(size - ENDS, 0)):
-                file.seek(start)
-                found.update(file.read(ENDS))
-    return found.hexdigest()[:16]
+def digest(path: str | Path) -> str:
+    """Tell a file from what it was before; standard input is never what it was."""
+    if str(path) == "-":
+        return uuid4().hex
+    with reading(str(path)), Path(path).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 @contextmanager
@@ -67,19 +56,23 @@ def making(
     ------
     Path
         The directory to work in. When the body is through, what is called ``result`` in it becomes
-        the target. When the body is interrupted or a disk fails, the directory stays behind; it is
-        removed when nothing was done, and on `InputError`: the same input would get no further.
+        the target. When the body fails or is interrupted, the directory stays behind; it is removed
+        when nothing is left in it that was done.
 
     Raises
     ------
     FileError
         When the target is there already, or unfinished work that is not to be touched, or is that
         of another run; and in place of OSError, such as when the disk is full.
+    InputError
+        As the body raises it, and what becomes of the work.
     """
     target, place = Path(target), partial_path(target)
+    result, made = place / "result", place / "made"
     run = json.loads(json.dumps(run))
     goes_on = resume and _same_run(place, run)
-    if target.exists() and not target.is_file():
+    ours = goes_on and made.exists() and not result.exists() and target.exists()
+    if target.exists() and not (target.is_file() or ours):
         raise FileError(f"{target}: exists and is no file; it is not replaced, name another")
     if target.exists() and not (force or goes_on):
         raise FileError(f"{target}: exists; name another file, or add --force to replace it")
@@ -93,16 +86,16 @@ def making(
             if not goes_on:
                 _clear(place)
                 write_text(place / "run.json", json.dumps(run, indent=2, sort_keys=True))
+            if ours:  # it was stopped when all was done; the body finds that so
+                target.replace(result)
             yield place
-            (place / "result").replace(target)
+            write_text(made, "")
+            result.replace(target)
         _remove(place)
     except Timeout as error:
         raise FileError(f"{target}: another run is at work on it; wait for its end") from error
     except InputError as error:
-        if not isinstance(error.__cause__, OSError):
-            _remove(place)
-            raise
-        raise FileError(f"{error}; {_kept(place)}") from error
+        raise type(error)(f"{error}; {_kept(place)}") from error
     except OSError as error:
         raise FileError(f"{target}: {error.strerror or error}; {_kept(place)}") from error
     except BaseException:
@@ -116,11 +109,11 @@ def _same_run(place: Path, run: Mapping[str, Any]) -> bool:
     if not (place / "run.json").exists():
         return False
     known = load_json(place / "run.json")
-    for key in run:
-        if known.get(key) != run[key]:
+    for key in {**known, **run}:
+        if known.get(key) != run.get(key):
             raise FileError(
-                f"{place}: of a run with {key} = {known.get(key)!r}, not {run[key]!r}; repeat that"
-                " run, or start anew with --force instead of --resume"
+                f"{place}: of a run with {key} = {known.get(key)!r}, not {run.get(key)!r}; repeat"
+                " that run, or start anew with --force instead of --resume"
             )
     return True
 
