@@ -217,10 +217,10 @@ def test_impute_writes_parquet_with_draws_bounds_and_gaps(vaefill, folder, tmp_p
     [
         ("", ["bad.csv", "empty"]),
         ("size;weight;colour\n1;2\n", ["bad.csv", "line 2"]),
-        ("size;size\n1;2\n", ["size"]),
-        ("size;colour\n1;red\n", ["fit", "weight"]),
-        ("size;weight;colour;sort\n1;2;red;a\n", ["fit", "sort"]),
-        ("size;weight;colour\n1;2;red\n1;2 kg;red\n", ["weight", "row 2", "'2 kg'"]),
+        ("size;size\n1;2\n", ["bad.csv", "size"]),
+        ("size;colour\n1;red\n", ["bad.csv", "fit", "weight"]),
+        ("size;weight;colour;sort\n1;2;red;a\n", ["bad.csv", "fit", "sort"]),
+        ("size;weight;colour\n1;2;red\n1;2 kg;red\n", ["bad.csv", "weight", "row 2", "'2 kg'"]),
     ],
 )
 def test_impute_refuses_a_table(vaefill, folder, tmp_path, text, words):
@@ -262,7 +262,10 @@ def test_bad_files(vaefill, folder, tmp_path):
     check_refused(vaefill("fit", table, "-o", folder, "--force"), "is a directory")
     check_refused(vaefill("fit", table, "-o", "-"), "--output -")
     check_refused(vaefill("impute", model, table, "-o", tmp_path / "new.doc"), "new.doc", "csv")
-    check_refused(vaefill("fit", table, "-o", there / "model", "--no-check", *OPTIONS), "there.csv")
+    for command in (["fit", table], ["report", table], ["demo"]):
+        check_refused(vaefill(*command, "-o", there / "new"), "there.csv is no directory to write")
+    check_refused(vaefill("demo", "-o", folder), "is a directory")
+    check_refused(vaefill("demo", "-o", "-"), "--output -")
     assert [*tmp_path.iterdir()] == [there]
     assert there.read_text("utf-8") == "mine"
 

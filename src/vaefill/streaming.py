@@ -179,6 +179,7 @@ class Filling:
                 raise
 
     def _fill(self, part: Part, progress: Progress) -> Summary:
+        source = open_chunks(part.source, **self.reading)
         state, now = part.work / "done.json", digest(part.source)
         known = load_json(state) if state.exists() else {}
         if known.pop("input", None) != now:
@@ -187,7 +188,6 @@ class Filling:
         done = Summary(**known)
         if part.result.exists():
             return done
-        source = open_chunks(part.source, **self.reading)
         style = self._style(source, part.format)
         for table, summary in self._chunks(source, part.format, done.rows, part.number):
             if not done.rows:  # what the format has no place for shows now, and not at the end
@@ -222,7 +222,8 @@ class Filling:
                 done += summary
                 progress(done.rows)
 
-        write_tables(sys.stdout.buffer, tables(), **self._style(source, format))
+        with _naming(path):
+            write_tables(sys.stdout.buffer, tables(), **self._style(source, format))
         sys.stdout.flush()
         return done
 

@@ -16,7 +16,7 @@ ROOT = Path(__file__).resolve().parents[2]
 STAGES: dict[str, dict[str, Any]] = read_yaml(ROOT / "dvc.yaml")["stages"]
 #: No result hangs on packages that import nothing, on the class of an error, or on how params are
 #: read: DVC records their values itself, and reads the same (tests/study/test_params.py).
-PACKAGES = {"stages", "study", "study.data", "study.trials", "vaefill"}
+PACKAGES = {"stages", "study", "study.data", "study.trials", "vaefill", "vaefill.report"}
 INERT = PACKAGES | {"study.params", "vaefill.errors"}
 
 each_stage = pytest.mark.parametrize("stage", STAGES.values(), ids=STAGES)

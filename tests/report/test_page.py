@@ -6,13 +6,13 @@ from html.parser import HTMLParser
 import numpy as np
 import pyarrow as pa
 import pytest
-from report_tables import QUICK, assessed_mixed, mixed
+from report_tables import QUICK, mixed
 
 from vaefill.errors import InputError
 from vaefill.report import assessment as assessment_module
 from vaefill.report.assessment import assess
 from vaefill.report.demo import demo_table
-from vaefill.report.page import page, render, summary, write_report
+from vaefill.report.page import page, render, write_report
 
 HOSTILE = {
     "<script>alert(1)</script>": 0,
@@ -113,14 +113,6 @@ def test_nothing_is_written_where_there_is_nothing_to_learn_from(tmp_path):
     with pytest.raises(InputError, match="nothing is observed"):
         write_report(pa.table({"a": pa.nulls(9)}), tmp_path / "p.html", name="p")
     assert not list(tmp_path.iterdir())
-
-
-def test_summary_is_a_small_table():
-    lines = summary(assessed_mixed(), most=4).splitlines()
-    assert lines[0].split()[:2] == ["vaefill", "mean"]
-    assert [line.split()[0] for line in lines[1:]] == ["x", "y", "count", "colour", "and"]
-    assert "%" in lines[4]
-    assert lines[5] == "and 1 more column"
 
 
 def test_demo_has_both_sorts_of_gaps():

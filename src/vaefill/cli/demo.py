@@ -22,6 +22,7 @@ def demo(
     quiet: options.Quiet = False,
 ) -> None:
     """Make gaps in a table of scikit-learn, fill them, and show the page about it."""
+    options.check_output(output, force=True)
     from vaefill.report.demo import demo_table
     from vaefill.report.page import write_report
 

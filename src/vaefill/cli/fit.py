@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from vaefill.cli import options
-from vaefill.cli.output import progress, show, show_json, show_table, shows_progress
+from vaefill.cli.output import show, show_json, show_table, shows_progress
 
 #: Columns in the printed table; ``--json`` lists all.
 MOST_COLUMNS = 40
@@ -44,20 +44,18 @@ def fit(
     """Learn from a table with gaps, and write a model of it."""
     kinds = options.kinds(kind)
     options.check_output(output, table, force=force)
-    from vaefill.files.formats import open_source
-    from vaefill.fitting import fit_sample, read_sample
+    from vaefill.fitting import fit_sample
     from vaefill.report.assessment import IMPUTERS, assess, scores
 
-    source = open_source(table, **options.reading(separator, decimal, missing, encoding, format))
-    with progress(quiet) as bar:
-        rows = read_sample(
-            source,
-            keep=options.names(keep),
-            kinds=kinds,
-            seed=seed,
-            progress=bar,
-            **options.given(n_rows=sample),
-        )
+    rows = options.read_rows(
+        table,
+        options.reading(separator, decimal, missing, encoding, format),
+        keep=options.names(keep),
+        kinds=kinds,
+        seed=seed,
+        n_rows=sample,
+        quiet=quiet,
+    )
     settings = options.given(
         prior=prior, df=df, likelihood=likelihood, experts=experts, device=device
     )

@@ -76,7 +76,7 @@ def impute(
         if json:
             raise InputError("--json: standard output holds the table already; name an output file")
     else:
-        options.check_output(output, model, table, force=True)  # `fill_file` knows what may go on
+        options.check_apart(output, model, table)  # `fill_file` knows what may be replaced
     from vaefill.files.partial import partial_path
     from vaefill.imputer import VAEImputer
 

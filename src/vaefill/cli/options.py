@@ -1,13 +1,18 @@
 """Options that several commands have. One that is not given is not passed on: see `given`."""
 
 import csv
+import os
 from contextlib import suppress
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from vaefill.cli.output import progress
 from vaefill.errors import FileError, InputError
+
+if TYPE_CHECKING:
+    from vaefill.fitting import Sample as Rows
 
 Table = Annotated[
     Path,
@@ -147,22 +152,46 @@ def _value(text: str) -> float | str:
     return text
 
 
+def read_rows(
+    table: Path, reading: dict[str, Any], *, n_rows: int | None, quiet: bool, **how: Any
+) -> "Rows":
+    """Read rows to learn from, as `vaefill.fitting.read_sample` does, and show how far it is."""
+    from vaefill.files.formats import open_source
+    from vaefill.fitting import read_sample
+
+    source = open_source(table, **reading)
+    with progress(quiet) as bar:
+        return read_sample(source, progress=bar, **given(n_rows=n_rows), **how)
+
+
 def check_output(output: Path, *inputs: Path, force: bool) -> None:
-    """Refuse to write over what is there, before anything is computed.
+    """Refuse what cannot be written, or not over what is there, before anything is computed.
 
     Raises
     ------
     FileError
-        When it exists and is not to be replaced, or is one of the inputs.
+        When it exists and is not to be replaced, is one of the inputs, or lies in no directory.
     """
     if str(output) == "-":
         raise FileError("--output -: standard output is for what is printed; name a file")
-    if not output.exists():
-        return
-    for path in inputs:
-        if path.exists() and output.samefile(path):
-            raise FileError(f"{output}: is an input too; name another output")
+    check_apart(output, *inputs)
     if output.is_dir():
         raise FileError(f"{output}: is a directory; remove it or name another output")
-    if not force:
+    if output.exists() and not force:
         raise FileError(f"{output}: exists; name another file, or add --force to replace it")
+    place = next(path for path in output.absolute().parents if path.exists())
+    if not (place.is_dir() and os.access(place, os.W_OK)):
+        raise FileError(f"{output}: {place} is no directory to write to; name another output")
+
+
+def check_apart(output: Path, *inputs: Path) -> None:
+    """Refuse to write over an input.
+
+    Raises
+    ------
+    FileError
+        When the output is one.
+    """
+    for path in inputs:
+        if path.exists() and output.exists() and output.samefile(path):
+            raise FileError(f"{output}: is an input too; name another output")

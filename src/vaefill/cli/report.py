@@ -1,7 +1,7 @@
 """`vaefill report`: a page about the gaps of a table."""
 
 from vaefill.cli import options
-from vaefill.cli.output import progress, show, show_json, shows_progress
+from vaefill.cli.output import show, show_json, shows_progress
 
 
 def report(
@@ -23,22 +23,19 @@ def report(
     """Write a page about the gaps of a table: where they are, and how well they can be filled."""
     kinds = options.kinds(kind)
     options.check_output(output, table, force=force)
-    from vaefill.files.formats import open_source
-    from vaefill.fitting import read_sample
     from vaefill.report.assessment import scores
     from vaefill.report.page import write_report
 
     kept = options.names(keep)
-    source = open_source(table, **options.reading(separator, decimal, missing, encoding, format))
-    with progress(quiet) as bar:
-        rows = read_sample(
-            source,
-            keep=kept,
-            kinds=kinds,
-            seed=seed,
-            progress=bar,
-            **options.given(n_rows=sample),
-        )
+    rows = options.read_rows(
+        table,
+        options.reading(separator, decimal, missing, encoding, format),
+        keep=kept,
+        kinds=kinds,
+        seed=seed,
+        n_rows=sample,
+        quiet=quiet,
+    )
     assessment = write_report(
         rows.table,
         output,

@@ -1,9 +1,7 @@
-"""The figures of the page: one colour and marker per imputer, and the same bytes each time.
+"""The figures of the page: one colour and marker per imputer.
 
-The palette is that of Okabe and Ito (2008), which people with any colour vision can tell apart;
-shapes say the same once more. They are narrow, so that a telephone shows them without shrinking
-their letters, and go into the page as images, in which nothing runs and no name of a column can
-be anything but text.
+They are narrow, so that a telephone shows them without shrinking their letters, and go into the
+page as images, in which nothing runs and no name of a column can be anything but text.
 """
 
 import base64
@@ -12,7 +10,6 @@ import warnings
 from collections.abc import Sequence
 from typing import Any
 
-import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -24,29 +21,21 @@ from vaefill.report.assessment import LEVEL, OURS, Assessment
 from vaefill.report.comparison import Comparison
 from vaefill.report.labels import label
 from vaefill.report.missingness import together
+from vaefill.report.style import BLUE, GREY, ORANGE, PURPLE, VERMILION, style
 
 LOOKS: dict[str, dict[str, Any]] = {
-    "vaefill": {"label": "vaefill", "color": "#0072B2", "marker": "o"},
-    "chained": {"label": "chained regressions", "color": "#D55E00", "marker": "s"},
-    "knn": {"label": "nearest rows", "color": "#E69F00", "marker": "^"},
-    "mean": {"label": "mean", "color": "#666666", "marker": "X"},
+    "vaefill": {"label": "vaefill", "color": BLUE, "marker": "o"},
+    "chained": {"label": "chained regressions", "color": VERMILION, "marker": "s"},
+    "knn": {"label": "nearest rows", "color": ORANGE, "marker": "^"},
+    "mean": {"label": "mean", "color": GREY, "marker": "X"},
 }
 OBSERVED = "#BBBBBB"
-DRAWN = "#CC79A7"
+DRAWN = PURPLE
 WIDTH, LABEL = 4.4, 18
 BANDS, BINS, LEVELS = 250, 20, 6
+LETTERS = 9
 STYLE: dict[Any, Any] = {
-    "font.family": ["DejaVu Sans"],
-    "font.size": 9,
     "text.parse_math": False,  # a column may be called $
-    "axes.titlesize": 9,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
-    "grid.color": "#E4E4E4",
-    "grid.linewidth": 0.6,
-    "axes.axisbelow": True,
-    "legend.frameon": False,
     "svg.fonttype": "none",  # letters stay letters: small, and in the reader's own fonts
     "svg.hashsalt": "vaefill",
 }
@@ -73,9 +62,7 @@ def figures(
     gaps = [j for j in shown if assessment.missing[:, j].any()]
     scored = [j for j in shown if assessment.n_hidden[j]]
     numbers = [j for j in scored if assessment.numeric[j]]
-    with matplotlib.rc_context():
-        matplotlib.rcdefaults()
-        matplotlib.rcParams.update(STYLE)
+    with style(LETTERS, STYLE):
         return {
             "overall": _overall(comparison) if comparison else "",
             "gaps": _gaps(assessment, shown) if gaps else "",

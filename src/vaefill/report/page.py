@@ -124,27 +124,6 @@ def page(
     }
 
 
-def summary(assessment: Assessment, most: int = 20) -> str:
-    """Put the errors of all imputers into a small table of plain text, a column of the data a row.
-
-    Errors are root mean squared, in standard deviations, or the share of wrong categories (in %).
-    """
-    heads = ["", *(LOOKS[imputer]["label"] for imputer in IMPUTERS), "hidden cells"]
-    body = [[row["name"], *row["errors"], row["hidden"]] for row in _rows(assessment)]
-    lines = [heads, *body[:most]]
-    widths = [max(len(line[k]) for line in lines) for k in range(len(heads))]
-    texts = [
-        "  ".join(
-            cell.rjust(width) if k else cell.ljust(width)
-            for k, (cell, width) in enumerate(zip(line, widths, strict=True))
-        ).rstrip()
-        for line in lines
-    ]
-    if len(body) > most:
-        texts.append(f"and {counted(len(body) - most, 'more column')}")
-    return "\n".join(texts)
-
-
 def _rows(assessment: Assessment) -> list[dict[str, Any]]:
     """One row per column of the data, as texts."""
     errors = np.stack([assessment.errors(imputer) for imputer in IMPUTERS])
