@@ -5,7 +5,8 @@ from functools import cache
 import numpy as np
 import pyarrow as pa
 
-from vaefill.report.assessment import IMPUTERS, Assessment, assess
+from vaefill.report.assessment import IMPUTERS, Assessment
+from vaefill.report.trial import assess
 from vaefill.tables.kinds import Column
 
 NAN = np.nan

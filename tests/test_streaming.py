@@ -354,7 +354,10 @@ def test_bad_input_leaves_nothing(imputer, source, tmp_path):
         fill_file(imputer, tmp_path / "none.csv", tmp_path / "y.csv")
     with pytest.raises(InputError, match="its name does not end in"):
         fill_file(imputer, tmp_path / "x.csv", tmp_path / "new" / "y.xyz")
-    assert [path.name for path in tmp_path.iterdir()] == ["x.csv"]
+    os.mkfifo(tmp_path / "pipe.csv")  # to open it would be to wait for ever
+    with pytest.raises(FileError, match="is no file; read what is not by standard input"):
+        fill_file(imputer, tmp_path / "pipe.csv", tmp_path / "y.csv")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["pipe.csv", "x.csv"]
 
 
 def test_images_are_filled_in_blocks_of_their_own_seeds(tmp_path):

@@ -5,9 +5,10 @@ from report_tables import QUICK, assessed_mixed, by_hand, mixed
 from sklearn.impute import KNNImputer
 
 from vaefill.errors import InputError
-from vaefill.report import assessment as assessment_module
-from vaefill.report.assessment import IMPUTERS, assess, scores
+from vaefill.report import trial
+from vaefill.report.assessment import IMPUTERS, scores
 from vaefill.report.rivals import RIVALS, complete
+from vaefill.report.trial import assess
 
 NAN = np.nan
 
@@ -95,7 +96,7 @@ def test_same_seed_same_numbers_and_rows_are_drawn():
 
 
 def test_of_many_columns_those_with_most_gaps_are_looked_at(monkeypatch):
-    monkeypatch.setattr(assessment_module, "N_COLUMNS", 3)
+    monkeypatch.setattr(trial, "N_COLUMNS", 3)
     rng = np.random.default_rng(0)
     columns = {
         f"c{j}": pa.array(rng.normal(size=60), mask=np.arange(60) < gaps)

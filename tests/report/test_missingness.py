@@ -4,8 +4,8 @@ import pytest
 from report_tables import QUICK
 from scipy.stats import mannwhitneyu
 
-from vaefill.report.assessment import assess
 from vaefill.report.missingness import mann_whitney, signs, together
+from vaefill.report.trial import assess
 
 
 @pytest.mark.parametrize("decimals", [0, 6])

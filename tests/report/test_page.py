@@ -9,10 +9,10 @@ import pytest
 from report_tables import QUICK, mixed
 
 from vaefill.errors import InputError
-from vaefill.report import assessment as assessment_module
-from vaefill.report.assessment import assess
+from vaefill.report import trial
 from vaefill.report.demo import demo_table
 from vaefill.report.page import page, render, write_report
+from vaefill.report.trial import assess
 
 HOSTILE = {
     "<script>alert(1)</script>": 0,
@@ -58,7 +58,7 @@ class Elements(HTMLParser):
 @pytest.fixture(scope="module")
 def hostile_page():
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(assessment_module, "N_COLUMNS", 20)
+        patch.setattr(trial, "N_COLUMNS", 20)
         return render(page(assess(hostile(), **QUICK), name="<img src=x onerror=alert(2)>"))
 
 

@@ -45,7 +45,8 @@ def fit(
     kinds = options.kinds(kind)
     options.check_output(output, table, force=force)
     from vaefill.fitting import fit_sample
-    from vaefill.report.assessment import IMPUTERS, assess, scores
+    from vaefill.report.assessment import IMPUTERS, scores
+    from vaefill.report.trial import assess
 
     rows = options.read_rows(
         table,

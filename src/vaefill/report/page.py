@@ -8,17 +8,12 @@ import numpy as np
 import pyarrow as pa
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from vaefill.report.assessment import (
-    IMPUTERS,
-    LEVEL,
-    Assessment,
-    assess,
-    rivals_learned_from,
-)
+from vaefill.report.assessment import IMPUTERS, LEVEL, Assessment, rivals_learned_from
 from vaefill.report.comparison import compare
 from vaefill.report.figures import LOOKS, figures
 from vaefill.report.labels import counted, label, listed, percent
 from vaefill.report.missingness import signs
+from vaefill.report.trial import assess
 from vaefill.report.verdicts import judge
 from vaefill.storage import write_text
 from vaefill.tables.kinds import Choice
