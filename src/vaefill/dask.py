@@ -14,10 +14,11 @@ from typing import Any
 import pyarrow as pa
 
 from vaefill.errors import InputError
+from vaefill.files.parts import Part
 from vaefill.filling import fill_table
 from vaefill.imputer import VAEImputer
 from vaefill.storage import load_json, unreadable
-from vaefill.streaming import Filling, Part, Summary, fill_file
+from vaefill.streaming import Filling, Summary, fill_file
 
 try:
     import dask.dataframe as dd

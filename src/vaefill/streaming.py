@@ -9,14 +9,12 @@ goes on with what was made of its input as it is now: a file that changed is fil
 
 import hashlib
 import io
-import shutil
 import sys
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 from uuid import uuid4
 
 import pyarrow as pa
@@ -25,8 +23,9 @@ import safetensors.torch
 from vaefill import __version__
 from vaefill.chunks import Imputer, fill_chunk, open_chunks
 from vaefill.errors import FileError, InputError
-from vaefill.files.formats import FORMATS, Format, Source, find_format, find_parts
+from vaefill.files.formats import Format, Source, find_format
 from vaefill.files.partial import digest, making, partial_path
+from vaefill.files.parts import Part, list_parts
 from vaefill.files.writing import group_rows, read_chunks, write_chunk, write_file, write_tables
 from vaefill.image_imputer import ImageImputer
 from vaefill.imputer import VAEImputer
@@ -54,16 +53,6 @@ class Summary:
     def __add__(self, other: "Summary") -> "Summary":
         """Take both together."""
         return Summary(self.rows + other.rows, self.filled + other.filled)
-
-
-class Part(NamedTuple):
-    """A file of a table: its number, where it is, where to work on it, and what it becomes."""
-
-    number: int
-    source: Path
-    work: Path
-    result: Path
-    format: Format
 
 
 def fill_file(
@@ -125,7 +114,7 @@ def fill_file(
         return fill.stream(source, find_format(target, format), progress)
     _check_places(source, target)
     place = partial_path(target)
-    parts = _parts(source, target, format)
+    parts = list_parts(source, target, format)
     run = {
         "vaefill": __version__,
         "model": _digest_of_model(imputer),
@@ -175,7 +164,7 @@ class Filling:
                 return self._fill(part, progress)
             except InputError as error:
                 if not isinstance(error.__cause__, OSError):  # such as a disk that is gone
-                    _undo(part)
+                    part.undo()
                 raise
 
     def _fill(self, part: Part, progress: Progress) -> Summary:
@@ -183,7 +172,7 @@ class Filling:
         state, now = part.work / "done.json", digest(part.source)
         known = load_json(state) if state.exists() else {}
         if known.pop("input", None) != now:
-            _undo(part)
+            part.undo()
             known = {}
         done = Summary(**known)
         if part.result.exists():
@@ -282,32 +271,6 @@ def _or_else(tables: Iterable[pa.Table], other: pa.Table) -> Iterator[pa.Table]:
     tables = iter(tables)
     yield next(tables, other)
     yield from tables
-
-
-def _parts(source: Path, target: Path, format: str | None) -> list[Part]:
-    """List the files of a directory, or the one file, and what becomes of them."""
-    place = partial_path(target)
-    result = place / "result"
-    if not source.is_dir():
-        return [Part(0, source, place / "0", result, find_format(target, format))]
-    parts = []
-    for number, path in enumerate(find_parts(source)):
-        ending = next(e for e in FORMATS if path.name.lower().endswith(f".{e}"))
-        name = path.name if format is None else path.name[: -len(ending)] + format
-        parts.append(
-            Part(number, path, place / str(number), result / name, find_format(name, format))
-        )
-    twice = [name for name, n in Counter(part.result.name for part in parts).items() if n > 1]
-    if twice:
-        raise FileError(f"{source}: two parts would become {twice[0]}; rename one")
-    return parts
-
-
-def _undo(part: Part) -> None:
-    """Throw away what was made of a part; first of all what says that there is something."""
-    (part.work / "done.json").unlink(missing_ok=True)
-    part.result.unlink(missing_ok=True)
-    shutil.rmtree(part.work, ignore_errors=True)
 
 
 def _check_places(source: Path, target: Path) -> None:
