@@ -8,7 +8,10 @@ import pandas as pd
 from pydantic import AfterValidator, Field, ValidationInfo, field_validator
 
 from study.params import Params, Seed, parse_paths, read_params, run
+from study.report.control import load as load_control
+from study.report.control import section
 from study.report.experiments import read_sweep
+from study.report.figures import control as control_figure
 from study.report.figures import curves, galleries
 from study.report.figures.comparison import comparison
 from study.report.figures.style import to_png
@@ -79,6 +82,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     images = load_images(reports / "images.csv", params.recipes, params.seeds)
     pictures = load_pictures(reports, params.recipes[-1], params.seeds[0])
     plan = load_plan(args.plan, params)
+    control = load_control(reports / "control.csv")
     sweep = read_sweep(args.sweep, plan, dataset=params.dataset, seeds=params.seeds)
     page = report.page(
         metrics,
@@ -87,9 +91,11 @@ def main(argv: Sequence[str] | None = None) -> None:
         params.model_dump(),
         findings=findings(sweep, slides=params.dataset == "mnist"),
         imputers=imputers(tried),
+        control=section(control),
     )
     drawn = {
         "comparison": comparison(metrics.scores, page["cited"] if page["held"] else None),
+        "control": control_figure.gains(control),
         "tails": curves.tails(metrics.latent, params.df),
         "density": curves.density(params.df),
         "training": curves.training(histories),

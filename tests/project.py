@@ -53,6 +53,21 @@ SMALL = {
         "others": {"half-top": {"mechanism": "half", "side": "top"}},
     },
     "compare": {"seed": 11, "n_resamples": 100, "outliers": 0.05},
+    "control": {
+        "truths": ["linear"],
+        "df": 3,
+        "rows": 100,
+        "valid_rows": 20,
+        "test_rows": 20,
+        "columns": 5,
+        "latent": 2,
+        "noise": 0.5,
+        "missing": [0.5],
+        "seeds": [0, 1],
+        "training": {"epochs": 1, "batch_size": 50, "lr": 0.003, "warmup": 0.1, "n_draws": 2},
+        "n_proposals": 20,
+        "n_draws": 19,
+    },
 }
 INPUTS = (
     "reports/sweep.csv",

@@ -10,6 +10,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from study.params import Params, read_params, run
+from study.report.control import load as load_control
+from study.report.control import section
 from study.report.imputers import load
 from study.report.pages.imputation import imputers
 from study.report.pages.report import answer
@@ -42,7 +44,8 @@ def blocks(reports: Path, params: RunParams) -> dict[str, str]:
     """Render what stands between the markers of each name."""
     metrics = load_metrics(reports, params.recipes, params.seeds)
     tried = load(reports, dataset=params.dataset)
-    page = answer(metrics.scores, dataset=params.dataset)
+    control = section(load_control(reports / "control.csv"))
+    page = answer(metrics.scores, dataset=params.dataset, control=control)
     page |= {"imputers": imputers(tried), "reports": f"{reports}/"}
     conditions = read_params(BenchmarkParams, BENCHMARK).conditions
     measured = tables.answer(load_tables(reports / "tables", conditions), "docs/")

@@ -16,7 +16,9 @@ ROOT = Path(__file__).resolve().parents[2]
 STAGES: dict[str, dict[str, Any]] = read_yaml(ROOT / "dvc.yaml")["stages"]
 #: No result hangs on packages that import nothing, on the class of an error, or on how params are
 #: read: DVC records their values itself, and reads the same (tests/study/test_params.py).
-PACKAGES = {"stages", "study", "study.data", "study.trials", "vaefill", "vaefill.report"}
+PACKAGES = {
+    "stages", "study", "study.control", "study.data", "study.trials", "vaefill", "vaefill.report",
+}  # fmt: skip
 INERT = PACKAGES | {"study.params", "vaefill.errors"}
 
 each_stage = pytest.mark.parametrize("stage", STAGES.values(), ids=STAGES)
@@ -129,7 +131,7 @@ def test_paths_of_the_command_are_the_declared_ones(stage):
     given = {
         value
         for flag, value in flags_of(stage).items()
-        if flag not in {"--recipe", "--networks", "--method", "--seed"}
+        if flag not in {"--codes", "--method", "--networks", "--recipe", "--seed", "--truth"}
         and (flag, value) not in {("--model", "gauss"), ("--model", "t")}
     }
     files = {

@@ -12,7 +12,7 @@ METRICS = {"mse": "MSE", "ssim_global": "SSIM", "ssim": "SSIM, 7 × 7 windows", 
 MODELS = {"gauss": "Gaussian", "t": "t prior"}
 #: By metric; a metric with a path is named by its head, such as ``mse/random/imputation``.
 DECIMALS = {
-    "mse": 5, "ssim": 4, "ssim_global": 4, "crps": 4,
+    "mse": 5, "ssim": 4, "ssim_global": 4, "crps": 4, "rmse": 4, "coverage_0.9": 4,
     "elbo": 2, "reconstruction": 2, "kl": 2, "log_likelihood": 2,
     "ess": 1, "ess_low": 1, "units": 1, "slides": 4,
     "kl_nats": 2, "active": 1, "dead_units": 1,

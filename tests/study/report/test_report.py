@@ -4,6 +4,7 @@ import re
 import shutil
 from itertools import product
 
+import control_files
 import imputation_files
 import numpy as np
 import pandas as pd
@@ -110,7 +111,7 @@ def words(reports, recipes=RECIPES, seeds=SEEDS, *, dataset="mnist", **tables):
         load_histories(reports, product(recipes, MODELS, seeds)),
         load_images(reports / "images.csv", recipes, seeds),
         PARAMS | {"recipes": recipes, "seeds": seeds, "dataset": dataset},
-        **{"findings": pd.DataFrame(), "imputers": {}} | tables,
+        **{"findings": pd.DataFrame(), "imputers": {}, "control": {}} | tables,
     )
     return render("report.md.j2", content)
 
@@ -133,6 +134,8 @@ def written(tmp_path_factory):
         for recipe in ("slides", "mlp", "conv"):  # what the imputers use
             write_history(reports, recipe, model, 0, precision="bfloat16")
     imputation_files.write(reports)
+    control = control_files.scores()
+    save_table(reports / "control.csv", list(control), control.itertuples(index=False))
     return folder
 
 
@@ -332,7 +335,7 @@ def test_scores_are_sorted_complete_and_short(rendered):
 def test_all_figures_are_shown(rendered, text):
     shown = set(re.findall(r"\]\(figures/(.*?)\)", text))
     assert shown == {p.name for p in (rendered / "figures").iterdir()}
-    assert len(shown) == 8
+    assert len(shown) == 9
 
 
 def test_runs_that_were_dropped_do_not_count(tmp_path):
@@ -350,6 +353,7 @@ def refused(message):
 def test_a_missing_file_is_named(project):
     for name in (
         "metrics/slides/t.csv", "training/conv/t-0.csv", "examples/converged/t/0.png", "images.csv",
+        "control.csv",
     ):  # fmt: skip
         file = project / "reports" / name
         file.rename(project / "away")
@@ -434,7 +438,7 @@ def test_bad_params_are_named(tmp_path, monkeypatch, line, message):
 )
 def test_the_answer_follows_the_numbers(tmp_path, recipes, gains, headline, counts):
     reports = write(tmp_path, recipes, gains=gains)
-    found = report.answer(load_metrics(reports, recipes, SEEDS).scores, dataset="mnist")
+    found = report.answer(load_metrics(reports, recipes, SEEDS).scores, dataset="mnist", control={})
     assert tuple(found["verdicts"].values()) == (*counts, 0)
     relative = []
     for recipe, mechanism in product(recipes, ("random", "square")):
@@ -517,7 +521,7 @@ def test_reproduction_is_counted_per_column(rendered, text):
     assert 0 < inside < 8
     assert 0 < reaching < 24
     scores = load_metrics(rendered, RECIPES, SEEDS).scores
-    assert report.answer(scores, dataset="mnist")["held"] == {
+    assert report.answer(scores, dataset="mnist", control={})["held"] == {
         "cells": 8, **near, "inside": inside, "reaching": reaching, "pairs": 24,
     }  # fmt: skip
     assert f"in {reaching} cases" in top(text)

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from study.report.verdicts import WORDS, compare, paired, spread, verdict
+from study.report.verdicts import WORDS, compare, detectable, paired, spread, verdict
 
 BETTER, WORSE, SAME, UNKNOWN = WORDS
 GAUSS, T = np.array([3.0, 1.0, 2.0, 2.5]), np.array([2.0, 1.5, 1.0, 2.25])
@@ -98,3 +98,14 @@ def test_pairs_go_as_far_as_often_as_the_chance_says():
     first, last = draws[:, :5], draws[:, 5]
     chances = spread(last, first.mean(1), first.std(1, ddof=1), np.full(1000, 5))[1]
     assert stats.kstest(chances, "uniform").pvalue > 0.01
+
+
+def test_a_detectable_difference_is_found_as_often_as_promised():
+    rng = np.random.default_rng(0)
+    for n in (3, 5, 10):
+        size = detectable(2.0, n)
+        runs = rng.normal(size, 2.0, (20_000, n))
+        found = stats.ttest_1samp(runs, 0, axis=1).pvalue < 0.05
+        assert found.mean() == pytest.approx(0.8, abs=0.01)
+    assert detectable(0.0, 5) == 0
+    assert np.isnan(detectable(1.0, 1))

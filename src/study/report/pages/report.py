@@ -9,7 +9,16 @@ import pandas as pd
 from study.report import formats, runs
 from study.report.formats import NONE, texts
 from study.report.runs import CELL, SLIDES_RECIPE, Metrics
-from study.report.verdicts import BETTER, LOWER_IS_BETTER, WORDS, WORSE, paired, spread, verdict
+from study.report.verdicts import (
+    BETTER,
+    LOWER_IS_BETTER,
+    WORDS,
+    WORSE,
+    detectable,
+    paired,
+    spread,
+    verdict,
+)
 from study.slides import SLIDES, SOURCE
 
 #: How near a mean must come to the slides' number to count as reproduced. The slides report one
@@ -93,6 +102,13 @@ _CHANGED: Columns = {
         f"{_difference(row)} nats" if row.metric == "elbo" else _CHANGE["relative"](row)
     )
 }
+_POWER: Columns = {
+    "found four times in five from": lambda row: (
+        f"± {formats.number(row.detectable, row.metric)} nats"
+        if row.metric == "elbo"
+        else f"± {formats.share(row.detectable / row.reference)} %"
+    )
+}
 _BOUND: Columns = {"of a test image": lambda row: BOUNDS[row.metric]}
 _LATENT: Columns = {"per model": lambda row: _latent_name(row.what, row.part)}
 
@@ -142,19 +158,22 @@ def score_rows(scores: pd.DataFrame, imputers: pd.DataFrame) -> Iterable[tuple[A
     return rows.where(rows.notna(), "").itertuples(index=False)  # type: ignore[no-any-return]
 
 
-def answer(scores: pd.DataFrame, *, dataset: str) -> dict[str, Any]:
+def answer(scores: pd.DataFrame, *, dataset: str, control: Mapping[str, Any]) -> dict[str, Any]:
     """Return what ``result.md.j2`` says: the first screen of the page, and the README.
 
     Parameters
     ----------
     scores : DataFrame
         As in `study.report.runs.Metrics`.
+    control : mapping
+        As from `study.report.control.section`.
     dataset : str
         Beside the slides stands only what was run on ``mnist``.
     """
     compared = compare_models(scores)
     recipes = list(compared.recipe.unique())
     main = _main(compared)[lambda rows: rows.metric == "mse"]
+    found = [detectable(row.sd, row.n) / row.reference for row in main.itertuples()]
     words = [_verdict(row) for row in main.itertuples()]
     cited = SLIDES_RECIPE if SLIDES_RECIPE in recipes else recipes[0]
     slides = dataset == "mnist" and cited == SLIDES_RECIPE
@@ -172,6 +191,8 @@ def answer(scores: pd.DataFrame, *, dataset: str) -> dict[str, Any]:
         "verdicts": {word: words.count(word) for word in WORDS},
         "least": (main["low"].fillna(main["diff"]) / main.reference).min(),
         "most": (main["high"].fillna(main["diff"]) / main.reference).max(),
+        "detectable": np.max(found),
+        "control": control,
         "imputation": _table(cells, names, _SIDES_BESIDE_SLIDES if slides else _SIDES, _VERDICT),
         "held": _counts(against_slides(scores)) if slides else None,
         "changes": list(changes[asked & (changes.metric == "mse")].itertuples()),
@@ -221,6 +242,7 @@ def page(
     *,
     findings: pd.DataFrame,
     imputers: Mapping[str, Any],
+    control: Mapping[str, Any],
 ) -> dict[str, Any]:
     """Return all that ``report.md.j2`` says.
 
@@ -236,8 +258,10 @@ def page(
         Texts, what the sweep finds; left out where empty.
     imputers : dict
         What ``imputers.md.j2`` says; left out where empty.
+    control : dict
+        What ``control.md.j2`` says.
     """
-    first = answer(metrics.scores, dataset=params["dataset"])
+    first = answer(metrics.scores, dataset=params["dataset"], control=control)
     compared = compare_models(metrics.scores)
     sides = dict.fromkeys(first["recipes"], _SIDES)
     if first["held"]:
@@ -256,6 +280,7 @@ def page(
         "looks": len(SLIDES) * len(first["recipes"]),
         "shown": first["recipes"][-1],
         "by_recipe": _table(_main(compared), _RECIPE, _NAMES, _CHANGED, _VERDICT),
+        "power": _table(_detectable(_main(compared)), _RECIPE, _NAMES, _POWER),
         "counts": _counted(compared.dropna(subset="claim")),
         "environments": runs.environments(histories),
         "all_params": _params_table(params),
@@ -295,6 +320,10 @@ def _main(rows: pd.DataFrame) -> pd.DataFrame:
     """Keep what the answer is about, the error of imputations, and the ELBO."""
     imputed = (rows.metric == "mse") & (rows.output == "imputation")
     return rows[imputed | (rows.metric == "elbo")]
+
+
+def _detectable(rows: pd.DataFrame) -> pd.DataFrame:
+    return rows.assign(detectable=[detectable(row.sd, row.n) for row in rows.itertuples()])
 
 
 def _counted(rows: pd.DataFrame) -> pd.DataFrame:
