@@ -23,6 +23,7 @@ class Training(Params):
     batch_size: Count
     lr: Share
     warmup: Share
+    clip: Number
     n_draws: Count
 
 

@@ -10,7 +10,7 @@ from vaefill.models.divergences import exact_kl
 from vaefill.models.elbo import elbo
 from vaefill.models.likelihoods import Bernoulli
 from vaefill.models.vae import VAE
-from vaefill.training.fit import SCHEDULES, Epoch, fit
+from vaefill.training.fit import SCHEDULES, DivergedError, Epoch, fit
 
 FAMILIES = [("gauss", None), ("t", 5.0)]
 
@@ -170,6 +170,17 @@ def test_validation_by_quadrature_has_the_exact_kl_of_the_last_weights(digits):
     assert row.valid_kl == pytest.approx(exact_kl(posterior, vae.prior).mean().item())
 
 
+def test_clipped_gradients_are_as_long_as_asked(digits):
+    lengths, before = [], weights(make("gauss", None)).detach()
+    for clip in (None, 1e9, 1e-10):
+        vae = make("gauss", None)
+        train(vae, digits, clip=clip)
+        lengths.append((weights(vae) - before).norm().item())
+    assert lengths[0] == lengths[1]
+    # Adam divides a gradient by its size, but not one as small as its eps, 1e-8.
+    assert 0 < lengths[2] < 0.01 * lengths[0]
+
+
 def test_unknown_schedule_is_refused(digits):
     with pytest.raises(InputError, match="schedule = 'cosine': must be one of constant, one_cycle"):
         train(make("t", 5.0), digits, schedule="cosine")
@@ -183,8 +194,9 @@ def test_divergence_names_epoch_batch_and_term(digits, part, bias, terms):
     vae = make("gauss", None)
     with torch.no_grad():
         getattr(vae, part).layers[-1].bias.fill_(bias)
-    with pytest.raises(InputError, match=rf"epoch 1, batch 1: {terms} = (nan|inf)"):
+    with pytest.raises(DivergedError, match=rf"epoch 1, batch 1: {terms} = (nan|inf)") as error:
         train(vae, digits)
+    assert error.value.epoch == 1
 
 
 def test_divergence_in_a_later_batch_is_placed(digits):

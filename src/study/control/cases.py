@@ -13,5 +13,8 @@ MODELS: dict[str, dict[str, str]] = {
 #: The truth itself, as a model.
 ORACLE = "oracle"
 LOG_LIKELIHOOD = "log_likelihood"
-METRICS = (LOG_LIKELIHOOD, "rmse", "crps", "coverage_0.9")
+COVERAGE = "coverage_0.9"
+METRICS = (LOG_LIKELIHOOD, "rmse", "crps", COVERAGE)
+#: Instead of all scores of a model whose training diverged: the epoch in which it was stopped.
+DIVERGED = "diverged"
 COLUMNS = ("truth", "codes", "model", "seed", "missing", "metric", "value")

@@ -76,12 +76,29 @@ class Bent(nn.Module):
         return straight + self.bend(x) if self.bend else straight
 
 
-class BentEncoder(Bent):
-    """x -> (mu, logvar) of q(z|x), both (n, n_out / 2)."""
+class BentEncoder(nn.Module):
+    r"""x -> (mu, logvar) of q(z|x).
 
-    def forward(self, x: Tensor) -> Any:
-        """Map rows (n, n_in) to `mu` and `logvar`."""
-        return super().forward(x).chunk(2, dim=-1)
+    Far out, the width of a posterior follows from the direction alone, as what is linear, or made
+    of ReLUs, stretches a ray alike all along. So logvar is a map of
+    :math:`x / \sqrt{1 + \lVert x \rVert^2 / p}`, which is bounded for all rows of p columns: the
+    exponential of an unbounded one overflows in heavy tails.
+
+    Parameters
+    ----------
+    columns, latent, hidden, generator
+        See `FactorModel`.
+    """
+
+    def __init__(self, columns: int, latent: int, hidden: int, generator: torch.Generator) -> None:
+        super().__init__()
+        self.mu = Bent(columns, latent, hidden, generator)
+        self.logvar = Bent(columns, latent, hidden, generator)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Map rows (n, columns) to `mu` and `logvar`, both (n, latent)."""
+        bounded = x / torch.sqrt(1 + x.square().mean(-1, keepdim=True))
+        return self.mu(x), self.logvar(bounded)
 
 
 class FactorModel(VAE):
@@ -119,7 +136,7 @@ class FactorModel(VAE):
             **MODELS[model], df=None if gauss else df, pixels=columns, hidden=[], latent=latent,
             generator=generator,
         )  # fmt: skip
-        self.encoder: Any = BentEncoder(columns, 2 * latent, hidden, generator)
+        self.encoder: Any = BentEncoder(columns, latent, hidden, generator)
         self.decoder: Any = Bent(latent, columns, hidden, generator)
         self.logvar = nn.Parameter(torch.zeros(()))
         #: Of each coordinate of the prior: that of a t is df / (df - 2).

@@ -1,7 +1,7 @@
 """What the control shows: the tracked scores of models whose truth is known.
 
 A gain is what a t model has over the Gaussian one that learned from the same rows with the same
-seed: of the log-likelihood in nats per row, of an error relative to the Gaussian's.
+seed: of the log-likelihood in nats per row, of an error relative to the Gaussian's of that seed.
 """
 
 from collections.abc import Callable, Mapping
@@ -12,7 +12,16 @@ from typing import Any
 
 import pandas as pd
 
-from study.control.cases import CODES, LOG_LIKELIHOOD, METRICS, MODELS, ORACLE, TRUTHS
+from study.control.cases import (
+    CODES,
+    COVERAGE,
+    DIVERGED,
+    LOG_LIKELIHOOD,
+    METRICS,
+    MODELS,
+    ORACLE,
+    TRUTHS,
+)
 from study.report import formats
 from study.report.frames import Column, read
 from study.report.verdicts import paired, verdict
@@ -21,11 +30,12 @@ from vaefill.errors import InputError
 COLUMNS = {
     "truth": Column(among=tuple(TRUTHS)), "codes": Column(among=tuple(CODES)),
     "model": Column(among=(*MODELS, ORACLE)), "seed": Column(int, low=0),
-    "missing": Column(float, low=0), "metric": Column(among=METRICS), "value": Column(float),
+    "missing": Column(float, low=0), "metric": Column(among=(*METRICS, DIVERGED)),
+    "value": Column(float),
 }  # fmt: skip
 CELL = ["truth", "codes", "missing", "metric"]
 CODE_NAMES = {
-    "gauss": "Gaussian", "t": "t, each by itself", "shared_t": "t, all by one chi-square draw",
+    "gauss": "Gaussian", "t": "t, independent", "shared_t": "t, sharing one chi-square draw",
 }  # fmt: skip
 MODEL_NAMES = {
     "gauss": "Gaussian", "t": "t prior", "multivariate_t": "multivariate t", ORACLE: "oracle",
@@ -45,11 +55,14 @@ _GAINS: _Columns = {
         row.diff, row.low, row.high, LOG_LIKELIHOOD
     ),
     "oracle": lambda row: formats.signed(row.diff_oracle, LOG_LIKELIHOOD),
-    "RMSE": lambda row: formats.relative(
-        row.diff_rmse, row.low_rmse, row.high_rmse, row.reference_rmse
-    ),
-    "oracle ": lambda row: formats.percent(row.diff_rmse_oracle / row.reference_rmse_oracle),
-    "t is": lambda row: verdict(LOG_LIKELIHOOD, row.low, row.high),
+    "RMSE": lambda row: formats.relative(row.diff_rmse, row.low_rmse, row.high_rmse, 1),
+    "oracle ": lambda row: formats.percent(row.diff_rmse_oracle),
+    "by log-likelihood, t is": lambda row: verdict(LOG_LIKELIHOOD, row.low, row.high),
+}
+_DIVERGED: _Columns = {
+    "model": lambda row: MODEL_NAMES[row.model],
+    "seed": lambda row: f"{row.seed}",
+    "epoch": lambda row: f"{row.value:.0f}",
 }
 
 
@@ -64,12 +77,20 @@ def load(path: str | Path) -> pd.DataFrame:
     """
     scores = read(path, COLUMNS, key=list(COLUMNS)[:-1])
     for truth, codes in (WON, LOST):
-        if not ((scores["truth"] == truth) & (scores["codes"] == codes)).any():
+        if by_seed(scores, truth, codes)[RIVALS[codes]].isna().all():
             raise InputError(
-                f"{path}: no row of truth {truth} and codes {codes}; run it: control.truths in"
-                f" params.yaml must hold {truth}"
+                f"{path}: no seed has both models' scores of truth {truth} and codes {codes};"
+                f" control.truths in params.yaml must hold {truth}, and control.training converge"
             )
     return scores
+
+
+def relative(scores: pd.DataFrame) -> pd.DataFrame:
+    """Divide every error by the Gaussian model's of the same seed: truths are not alike in size."""
+    wide = scores.pivot(index=[*CELL, "seed"], columns="model", values="value")
+    errors = wide.index.get_level_values("metric") != LOG_LIKELIHOOD
+    wide[errors] = wide[errors].div(wide.loc[errors, "gauss"], axis="index")
+    return wide.stack().rename("value").reset_index()
 
 
 def gains(scores: pd.DataFrame) -> pd.DataFrame:
@@ -80,6 +101,7 @@ def gains(scores: pd.DataFrame) -> pd.DataFrame:
     DataFrame
         `CELL`, ``model`` and the numbers of `study.report.verdicts.compare`, paired by seed.
     """
+    scores = relative(scores)
     pairs = [
         paired(scores, CELL, sides=("gauss", model)).assign(model=model)
         for model in (*MODELS, ORACLE)
@@ -94,6 +116,7 @@ def by_seed(scores: pd.DataFrame, truth: str, codes: str) -> pd.DataFrame:
     own = scores[(scores["truth"] == truth) & (scores["codes"] == codes)]
     own = own[own["metric"] == LOG_LIKELIHOOD]
     wide = own.pivot(index="seed", columns="model", values="value")
+    wide = wide.reindex(columns=list(MODEL_NAMES))  # one that always diverged, too
     return wide.sub(wide.pop("gauss"), axis="index")
 
 
@@ -105,21 +128,26 @@ def section(scores: pd.DataFrame) -> dict[str, Any]:
     scores : DataFrame
         As from `load`.
     """
+    diverged = scores["metric"] == DIVERGED
+    covered = scores[(scores["model"] == ORACLE) & (scores["metric"] == COVERAGE)]
     cases = _cases(gains(scores), scores["missing"].max())
     of_case = cases.set_index(CELL[:2])
+    first, mirror = of_case.loc[WON], of_case.loc[LOST]
     won = by_seed(scores, *WON)[RIVALS[WON[1]]]
     lost = by_seed(scores, *LOST).drop(columns=ORACLE).max(axis="columns")  # by any t
     return {
-        "won": of_case.loc[WON].to_dict(),
-        "lost": of_case.loc[LOST].to_dict(),
-        "held": bool(won.min() > LEAST and lost.max() < 0),
+        "won": first.to_dict(),
+        "lost": mirror.to_dict(),
+        "held": won.min() > LEAST and lost.max() < 0 and first["low"] > 0 > mirror["high"],
         "won_least": won.min(),
         "lost_most": lost.max(),
         "least": LEAST,
         "seeds": len(won),
         "most_missing": scores["missing"].max(),
+        "covered": covered.groupby(CELL)["value"].mean().agg(["min", "max"]).to_dict(),
         "gains": formats.texts(cases, {**_CASE, **_GAINS}),
-        "means": _means(scores),
+        "diverged": formats.texts(scores[diverged], {**_CASE, **_DIVERGED}),
+        "means": _means(scores[~diverged]),
     }
 
 
@@ -129,7 +157,7 @@ def _cases(found: pd.DataFrame, most: float) -> pd.DataFrame:
     for metric, missing, name in ((LOG_LIKELIHOOD, 0, ""), ("rmse", most, "_rmse")):
         rows = found[(found["metric"] == metric) & (found["missing"] == missing)]
         for own, suffix in ((rows["model"] != ORACLE, ""), (rows["model"] == ORACLE, "_oracle")):
-            numbers = rows[own].set_index(CELL[:2])[["reference", "diff", "low", "high"]]
+            numbers = rows[own].set_index(CELL[:2])[["diff", "low", "high"]]
             parts.append(numbers.add_suffix(name + suffix))
     wide = pd.concat(parts, axis=1)
     return wide.loc[[case for case in product(TRUTHS, CODES) if case in wide.index]].reset_index()
@@ -138,7 +166,7 @@ def _cases(found: pd.DataFrame, most: float) -> pd.DataFrame:
 def _means(scores: pd.DataFrame) -> pd.DataFrame:
     """Texts: every score of every model, means over seeds."""
     wide = scores.pivot_table(index=CELL, columns="model", values="value", sort=False)
-    rows = wide[list(MODEL_NAMES)].reset_index()
+    rows = wide.reindex(columns=list(MODEL_NAMES)).reset_index()
     models = {MODEL_NAMES[model]: partial(_mean, model=model) for model in MODEL_NAMES}
     names = {
         "missing": lambda row: f"{formats.share(row.missing, 0)} %",

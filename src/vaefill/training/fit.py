@@ -25,6 +25,20 @@ from vaefill.errors import InputError
 from vaefill.models.elbo import Elbo, elbo
 
 
+class DivergedError(InputError):
+    """A training whose loss stopped being a finite number.
+
+    Attributes
+    ----------
+    epoch : int
+        In which that was found, from 1.
+    """
+
+    def __init__(self, message: str, epoch: int) -> None:
+        super().__init__(message)
+        self.epoch = epoch
+
+
 class Epoch(NamedTuple):
     """Means over one epoch, in nats per image; loss = reconstruction + kl = -ELBO.
 
@@ -81,6 +95,7 @@ def fit(
     warmup: float = 0.1,
     kl: str = "monte_carlo",
     kl_weight: float = 1.0,
+    clip: float | None = None,
     bound: Callable[..., Elbo] = elbo,
     generator: torch.Generator,
     checkpoint: Checkpoint | None = None,
@@ -112,6 +127,9 @@ def fit(
         How the KL is computed, see `vaefill.models.elbo.elbo`.
     kl_weight : float, default=1
         :math:`\beta` of [2]_, 0 or above. The history's terms stay unweighted.
+    clip : float, optional
+        The longest gradient; one that is longer is shortened to it, as by a batch that holds a
+        row from far out. Without it all stay as they are.
     bound : callable, default=elbo
         The terms of the objective per image: ``bound(vae, x, generator, kl=kl)``.
     generator : torch.Generator
@@ -129,8 +147,9 @@ def fit(
     Raises
     ------
     InputError
-        When `schedule` is unknown, or a term of the loss is not finite; the message names epoch,
-        batch and term.
+        When `schedule` is unknown.
+    DivergedError
+        When a term of the loss is not finite; the message names epoch, batch and term.
     """
     if schedule not in SCHEDULES:
         raise InputError(f"schedule = {schedule!r}: must be one of {', '.join(SCHEDULES)}")
@@ -157,13 +176,13 @@ def fit(
             reconstruction, divergence = -value.reconstruction.mean(), value.kl.mean()
             optimizer.zero_grad()
             (reconstruction + kl_weight * divergence).backward()
+            if clip is not None:
+                nn.utils.clip_grad_norm_(vae.parameters(), clip)
             optimizer.step()
             scheduler.step()
             terms.append(torch.stack([reconstruction.detach(), divergence.detach()]))
-        train_terms = _mean_terms(terms, order.split(batch_size), f"epoch {epoch}")
-        valid_terms = _validate(
-            partial(bound, vae, kl=kl), valid, batch_size, valid_state, f"epoch {epoch}"
-        )
+        train_terms = _mean_terms(terms, order.split(batch_size), epoch)
+        valid_terms = _validate(partial(bound, vae, kl=kl), valid, batch_size, valid_state, epoch)
         history.append(Epoch(epoch, sum(train_terms), *train_terms, sum(valid_terms), *valid_terms))
         if checkpoint:
             checkpoint.save(
@@ -187,7 +206,7 @@ def _validate(
     valid: Tensor,
     batch_size: int,
     state: Tensor,
-    where: str,
+    epoch: int,
 ) -> tuple[float, float]:
     generator = torch.Generator(valid.device)
     generator.set_state(state)
@@ -196,20 +215,21 @@ def _validate(
     for x in batches:
         value = bound(x, generator)
         terms.append(torch.stack([-value.reconstruction.mean(), value.kl.mean()]))
-    return _mean_terms(terms, batches, f"{where}, validation")
+    return _mean_terms(terms, batches, epoch, ", validation")
 
 
 def _mean_terms(
-    terms: list[Tensor], batches: tuple[Tensor, ...], where: str
+    terms: list[Tensor], batches: tuple[Tensor, ...], epoch: int, part: str = ""
 ) -> tuple[float, float]:
     """Average over images; looked at once per epoch, so that a GPU need not wait each step."""
     table = torch.stack(terms).double().cpu()
     for number, row in enumerate(table.tolist(), start=1):
         for name, value in zip(("reconstruction", "kl"), row, strict=True):
             if not math.isfinite(value):
-                raise InputError(
-                    f"training diverged: {where}, batch {number}: {name} = {value}; "
-                    "a finite loss is needed: lower train.lr, or raise df if it is small"
+                raise DivergedError(
+                    f"training diverged: epoch {epoch}{part}, batch {number}: {name} = {value}; "
+                    "a finite loss is needed: lower train.lr, or raise df if it is small",
+                    epoch,
                 )
     weights = torch.tensor([len(batch) for batch in batches], dtype=torch.float64)
     reconstruction, divergence = (weights @ table / weights.sum()).tolist()

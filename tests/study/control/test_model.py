@@ -9,8 +9,8 @@ from scipy import integrate, stats
 from sklearn.decomposition import PCA
 
 from study.control.cases import CODES, MODELS
-from study.control.learning import importance_elbo, start
-from study.control.model import FactorModel, Noise
+from study.control.learning import importance_elbo, independent_axes, start
+from study.control.model import BentEncoder, FactorModel, Noise
 from study.control.trial import impute_and_score, log_likelihood, make_truth
 from vaefill.inference.laplace import laplace
 
@@ -100,17 +100,38 @@ def test_every_model_starts_at_the_linear_gaussian_optimum(name):
 
 
 def test_the_start_is_probabilistic_pca_with_its_exact_posterior():
-    x = truth("gauss").draw(500, generator())
-    model = FactorModel("gauss", df=5.0, **SIZES, hidden=0, generator=generator())
+    sizes = {"columns": 6, "latent": 1}  # of several codes, q has the exact variances alone
+    x = truth("gauss", **sizes).draw(500, generator())
+    model = FactorModel("gauss", df=5.0, **sizes, hidden=0, generator=generator())
     start(model, x)
     # Where q is p(z|x), every weight is ln p(x), whatever was drawn.
     bound, kl = importance_elbo(model, x, generator(), kl="", n_draws=1)
-    assert bound.mean().item() == pytest.approx(PCA(2).fit(x).score(x), abs=2e-3)
+    assert bound.mean().item() == pytest.approx(PCA(1).fit(x).score(x), abs=2e-3)
     torch.testing.assert_close(
         bound, importance_elbo(model, x, generator(5), kl="", n_draws=3).reconstruction,
         rtol=1e-4, atol=1e-3,
     )  # fmt: skip
     assert not kl.any()
+
+
+def test_independent_codes_are_found_along_their_axes():
+    codes = truth("t", latent=3).prior.rsample(generator(), (2000,))
+    white = codes / codes.square().mean(0).sqrt()
+    turn = torch.linalg.qr(torch.randn(3, 3, generator=generator())).Q
+    found = (independent_axes(white @ turn.T) @ turn).abs()
+    torch.testing.assert_close(found.amax(1), torch.ones(3), rtol=0, atol=0.02)
+    torch.testing.assert_close(found.sum(0).amax(), found.sum(0).amin(), rtol=0.2, atol=0)
+
+
+def test_codes_alike_in_all_directions_are_rotated_all_the_same():
+    found = independent_axes(torch.randn(300, 3, generator=generator()))
+    torch.testing.assert_close(found @ found.T, torch.eye(3), rtol=0, atol=1e-5)
+
+
+def test_far_out_the_width_of_a_posterior_follows_from_the_direction():
+    encoder = BentEncoder(6, 2, 8, generator())
+    x = 1e4 * torch.randn(5, 6, generator=generator())
+    torch.testing.assert_close(encoder(x)[1], encoder(1000 * x)[1])
 
 
 def test_intervals_of_the_truth_are_honest():

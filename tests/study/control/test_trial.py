@@ -3,13 +3,15 @@
 import pandas as pd
 import pytest
 
-from study.control.cases import COLUMNS, LOG_LIKELIHOOD, METRICS, MODELS, ORACLE
+from study.control.cases import COLUMNS, DIVERGED, LOG_LIKELIHOOD, METRICS, MODELS, ORACLE
 from study.control.trial import run
 
 SETTINGS = {
     "df": 3.0, "rows": 1000, "valid_rows": 50, "test_rows": 400, "columns": 8, "latent": 2,
     "noise": 0.5, "missing": [0.5],
-    "training": {"epochs": 8, "batch_size": 50, "lr": 0.003, "warmup": 0.1, "n_draws": 4},
+    "training": {
+        "epochs": 8, "batch_size": 50, "lr": 0.01, "warmup": 0.1, "clip": 10.0, "n_draws": 4,
+    },
     "n_proposals": 100, "n_draws": 19,
 }  # fmt: skip
 
@@ -45,6 +47,13 @@ def test_the_t_wins_where_it_is_true_and_loses_where_it_is_not(shared):
 
 def test_a_seed_decides_everything(shared):
     pd.testing.assert_frame_equal(shared, table("linear", "shared_t"))
+
+
+def test_a_training_that_diverges_is_a_result():
+    scores = table("linear", "t", training=SETTINGS["training"] | {"lr": 1e6})
+    assert list(scores["model"]) == [*MODELS, ORACLE]
+    assert (scores["metric"] == DIVERGED).all()
+    assert (scores["value"] == 1).all()
 
 
 def test_models_of_nonlinear_truths_bend():
