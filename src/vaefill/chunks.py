@@ -82,7 +82,7 @@ def fill_chunk(
         decimal=source.decimal,
         missing=source.missing,
         first_row=first_row,
-        line=source.line,
+        place=source.place,
     )
     filled = fill_table(imputer, typed, first_row=first_row, part=part, **options)
     gaps = [pc.is_null(typed[name], nan_is_null=True) for name in types]

@@ -156,7 +156,7 @@ def read_sample(
     # Files with types of their own keep them: text that looks like numbers is text there.
     text = [str(name) for name, kind in (kinds or {}).items() if _as_text(kind)]
     own: dict[str, Type] = dict.fromkeys(names, "text")
-    types = finder.types(text, source.line) if source.text else own
+    types = finder.types(text, source.place) if source.text else own
     typed = to_typed(rows, types, **how)
     return Sample(source.path, typed, finder.rows, tuple(keep))
 

@@ -103,6 +103,17 @@ def test_a_directory_is_one_table_in_parts(tmp_path):
         open_source(tmp_path)
 
 
+def test_a_row_of_a_table_in_parts_is_looked_for_in_its_part(tmp_path):
+    for name, content in {"a.csv": "x\n1\n2\n", "b.csv": "x\n3\n4\n", "c.csv": "x\n5\n"}.items():
+        (tmp_path / name).write_text(content)
+    source = open_source(tmp_path)
+    places = [source.place(row) for row in (2, 3, 5)]
+    assert places == [
+        f"row {row}"
+        for row in ("2 (line 3) of a.csv", "1 (line 2) of b.csv", "1 (line 2) of c.csv")
+    ]
+
+
 def test_parts_with_gaps_where_others_have_numbers_fit_together(tmp_path):
     pq.write_table(pa.table({"x": pa.nulls(1)}), tmp_path / "a.parquet")
     pq.write_table(pa.table({"x": [1]}), tmp_path / "b.parquet")

@@ -71,10 +71,9 @@ def test_text_among_numbers_is_named():
     finder = TypeFinder()
     finder.update(column("1", "2"))
     finder.update(column("3", "", "4+", "5", "6+"))
-    lines = {5: 12}
-    message = r"^column 'x', row 5 \(line 12\): '4\+' is not a number, as most are; mend it, name"
+    message = r"^column 'x', row 5 of it: '4\+' is not a number, as most are; mend it, name"
     with pytest.raises(InputError, match=message):
-        finder.types(line=lines.get)
+        finder.types(place="row {} of it".format)
     assert finder.types(text=["x"]) == {"x": "text"}
     assert found("1", "2", "4+", missing=["4+"]) == "integer"
 
@@ -90,8 +89,8 @@ def test_text_among_numbers_is_named():
     ],
 )
 def test_text_that_is_not_what_its_column_is_is_named(type, value, message):
-    with pytest.raises(InputError, match=rf"^column 'x', row 13 \(line 14\): {message}; mend"):
-        typed(type, "1", "", value, "zzz", first_row=10, line=lambda row: row + 1)
+    with pytest.raises(InputError, match=rf"^column 'x', row 13 of it: {message}; mend"):
+        typed(type, "1", "", value, "zzz", first_row=10, place="row {} of it".format)
 
 
 def test_missing_numbers_mean_every_way_to_write_them():

@@ -192,4 +192,10 @@ def _chained(path: str, parts: Sequence[Source | ImageSource]) -> Source:
         batches = chain.from_iterable(table.cast(schema).to_batches() for table in tables)
         return drop(batches, start)
 
-    return Source(path, schema, read, first.separator)
+    def place(row: int) -> str:
+        part, *later = sources
+        while later and row > (n_rows := sum(t.num_rows for t in part.batches(BATCH_ROWS))):
+            part, row = later.pop(0), row - n_rows
+        return f"{part.place(row)} of {Path(part.path).name}"
+
+    return Source(path, schema, read, first.separator, place)

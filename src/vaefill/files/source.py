@@ -49,9 +49,9 @@ class Source:
         the format.
     separator : str, optional
         What stands between the cells of text; None of the other formats.
-    line : callable, optional
-        ``(row) -> int | None``: where in the file the row `row` begins, the first row and the first
-        line being 1; None where that is not known or a file has no lines.
+    place : callable, optional
+        ``(row) -> str``: where the row `row` is, the first being 1, as a person looks for it: with
+        its line or its part, where there are such.
     decimal : str, default="."
         Decimal sign of text, as was told when it was opened.
     missing : tuple of str, default=()
@@ -67,7 +67,7 @@ class Source:
     schema: pa.Schema
     read: Callable[[int], Iterable[pa.RecordBatch]]
     separator: str | None = None
-    line: Callable[[int], int | None] = lambda row: None
+    place: Callable[[int], str] = "row {}".format
     decimal: str = "."
     missing: tuple[str, ...] = ()
 

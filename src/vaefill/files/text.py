@@ -133,7 +133,7 @@ class _Text:
 
     def source(self) -> Source:
         schema = pa.schema([(name, pa.string()) for name in self.names])
-        return Source(self.path, schema, self.read, self.separator, self.line)
+        return Source(self.path, schema, self.read, self.separator, self.place)
 
     def open(self) -> AbstractContextManager[Any]:
         # Arrow reads ahead in a thread: were that in Python at the end of the process, it would
@@ -167,6 +167,10 @@ class _Text:
                     yield batch.rename_columns(self.names)
         except (pa.ArrowInvalid, UnicodeError) as error:
             raise self._explained(error) from error
+
+    def place(self, row: int) -> str:
+        line = self.line(row)
+        return f"row {row}" if line is None else f"row {row} (line {line})"
 
     def line(self, row: int) -> int | None:
         """Tell the line in which a row begins, from 1; that of the header is row 0."""

@@ -12,7 +12,7 @@ from vaefill.errors import InputError
 from vaefill.files.source import short
 
 Type = Literal["integer", "float", "boolean", "text"]
-Line = Callable[[int], int | None]
+Place = Callable[[int], str]
 
 #: What means in text that a cell is missing, spaces around it aside.
 ABSENT = ("", "NA", "N/A", "NaN", "nan", "NULL", "null", "None", "?")
@@ -66,15 +66,15 @@ class TypeFinder:
                 self._look(self.found.setdefault(name, _Found()), column)
         self.rows += table.num_rows
 
-    def types(self, text: Iterable[str] = (), line: Line = lambda row: None) -> dict[str, Type]:
+    def types(self, text: Iterable[str] = (), place: Place = "row {}".format) -> dict[str, Type]:
         """Tell the types.
 
         Parameters
         ----------
         text : iterable of str, default=()
             Columns that are text, whatever is in them.
-        line : callable, optional
-            `Source.line`, for the message.
+        place : callable, optional
+            `Source.place`, for the message.
 
         Returns
         -------
@@ -92,7 +92,7 @@ class TypeFinder:
             if name in text or 2 * found.texts > found.cells:
                 types[name] = "text"
             elif found.texts:
-                raise _refusal(name, found.row, found.value, "a number, as most are", line)
+                raise _refusal(name, place(found.row), found.value, "a number, as most are")
             else:
                 types[name] = found.type if found.cells else "float"
         return types
@@ -119,7 +119,7 @@ def to_typed(
     decimal: str = ".",
     missing: Sequence[str] = ABSENT,
     first_row: int = 0,
-    line: Line = lambda row: None,
+    place: Place = "row {}".format,
 ) -> pa.Table:
     """Turn text into what it stands for.
 
@@ -135,8 +135,8 @@ def to_typed(
         What means that a cell is missing; numbers among them mean every way to write the number.
     first_row : int, default=0
         Rows of the source before these.
-    line : callable, optional
-        `Source.line`, for the message.
+    place : callable, optional
+        `Source.place`, for the message.
 
     Returns
     -------
@@ -162,15 +162,13 @@ def to_typed(
             if not _holds(cells, types[name]):
                 row = _first_strange(cells, types[name])
                 value, what = column[row].as_py(), NAMES[types[name]]
-                raise _refusal(name, first_row + row + 1, value, what, line)
+                raise _refusal(name, place(first_row + row + 1), value, what)
             found = _without(cells.cast(ARROW[types[name]]), [*_numbers(missing, decimal), np.nan])
         columns[name] = found
     return pa.table(columns, metadata=table.schema.metadata)
 
 
-def _refusal(name: str, row: int, value: str, what: str, line: Line) -> InputError:
-    place = line(row)
-    where = f"row {row}" if place is None else f"row {row} (line {place})"
+def _refusal(name: str, where: str, value: str, what: str) -> InputError:
     return InputError(
         f"column {short(name)}, {where}: {short(value)} is not {what}; mend it, name it as missing,"
         " or take the column as text"
