@@ -111,10 +111,10 @@ def read_table(path: Path) -> int:
         if finder.rows > MOST_ROWS:
             break
     own: dict[str, Type] = dict.fromkeys(source.names, "text")
-    types = finder.types(line=source.line) if source.text else own
+    types = finder.types(place=source.place) if source.text else own
     first = 0
     for table in source.batches(3):
-        typed = to_typed(table, types, missing=source.missing, first_row=first, line=source.line)
+        typed = to_typed(table, types, missing=source.missing, first_row=first, place=source.place)
         typed.validate(full=True)
         first += typed.num_rows
         if first > MOST_ROWS:
