@@ -7,7 +7,6 @@ them; the table shows medians over rounds. Random images: the work does not depe
 import argparse
 import platform
 import statistics
-import sys
 import time
 from collections.abc import Callable
 from typing import Any
@@ -40,8 +39,9 @@ def vaefill_epoch(train: torch.Tensor, kl: str, *family: Any) -> Callable[[], ob
     weights = torch.Generator().manual_seed(0)
     vae = VAE(name, df=df, joint=joint, generator=weights).to(train.device)
     generator = torch.Generator(train.device).manual_seed(0)
-    settings = {"epochs": 1, "batch_size": BATCH, "lr": LR, "kl": kl, "generator": generator}
-    return lambda: fit(vae, train, train[:1], **settings)
+    return lambda: fit(
+        vae, train, train[:1], epochs=1, batch_size=BATCH, lr=LR, kl=kl, generator=generator
+    )
 
 
 def floor_epoch(train: torch.Tensor) -> Callable[[], object]:
@@ -198,4 +198,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -78,9 +78,9 @@ def main() -> None:
     )
     print(f" medians of {args.rounds} rounds; the same bytes each time\n")
     print("| workers | s | rows/s | × one |\n|---:|---:|---:|---:|")
-    for n, spent in times.items():
-        median = statistics.median(spent)
-        gain = statistics.median(one / own for one, own in zip(times[1], spent, strict=True))
+    for n, taken in times.items():
+        median = statistics.median(taken)
+        gain = statistics.median(one / own for one, own in zip(times[1], taken, strict=True))
         print(f"| {n} | {median:.1f} | {rows / median:.0f} | {gain:.2f} |")
 
 

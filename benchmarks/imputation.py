@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -34,7 +35,7 @@ class TimingParams(InferParams):
     """What is read: the settings of `infer`, and which data and networks there are."""
 
     dataset: str
-    masked: dict[str, object]
+    masked: dict[str, Any]
 
 
 def imputers(

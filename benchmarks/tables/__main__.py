@@ -61,7 +61,9 @@ def times() -> None:
 
 def low_rank(n: int, p: int, rate: int, rng: np.random.Generator) -> NDArray[np.float64]:
     """Draw a table of `RANK` factors and as much noise as 1 in 10 of its variance."""
-    table = rng.standard_normal((n, RANK)) @ rng.standard_normal((RANK, p)) / np.sqrt(RANK)
+    table: NDArray[np.float64] = (
+        rng.standard_normal((n, RANK)) @ rng.standard_normal((RANK, p)) / np.sqrt(RANK)
+    )
     table += np.sqrt(0.1) * rng.standard_normal((n, p))
     table[rng.random((n, p)) < rate / 100] = np.nan
     return table
@@ -69,7 +71,7 @@ def low_rank(n: int, p: int, rate: int, rng: np.random.Generator) -> NDArray[np.
 
 def speed() -> None:
     """Write wall seconds of `VAEImputer` on large tables."""
-    rows = []
+    rows: list[tuple[str, int, int, int, float]] = []
     for n, p, rate in TRANSFORM:
         rng = np.random.default_rng(0)
         # Factors are drawn first: the rows of both are of one kind.
