@@ -54,9 +54,9 @@ _GAINS: _Columns = {
     "log-likelihood, nats per row": lambda row: formats.difference(
         row.diff, row.low, row.high, LOG_LIKELIHOOD
     ),
-    "oracle": lambda row: formats.signed(row.diff_oracle, LOG_LIKELIHOOD),
+    "oracle, nats": lambda row: formats.signed(row.diff_oracle, LOG_LIKELIHOOD),
     "RMSE": lambda row: formats.relative(row.diff_rmse, row.low_rmse, row.high_rmse, 1),
-    "oracle ": lambda row: formats.percent(row.diff_rmse_oracle),
+    "oracle, RMSE": lambda row: formats.percent(row.diff_rmse_oracle),
     "by log-likelihood, t is": lambda row: verdict(LOG_LIKELIHOOD, row.low, row.high),
 }
 _DIVERGED: _Columns = {

@@ -27,9 +27,9 @@ def test_gains_stand_with_their_intervals():
     assert list(table["decoder"]) == ["linear"] * 3 + ["nonlinear"] * 3
     assert list(table["by log-likelihood, t is"]) == ["worse", "better", "better"] * 2
     assert table["log-likelihood, nats per row"][2].startswith("+0.8")
-    assert table["oracle"][2] == "+0.90"
+    assert table["oracle, nats"][2] == "+0.90"
     assert re.match(r"−[78]\.\d %", table["RMSE"][2])
-    assert table["oracle "][2] == "−9.0 %"
+    assert table["oracle, RMSE"][2] == "−9.0 %"
 
 
 def test_the_page_says_that_the_t_was_found():
