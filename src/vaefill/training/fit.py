@@ -1,4 +1,4 @@
-"""Training: Adam on the negative ELBO, resumable at every epoch.
+"""Training: gradient steps on the negative ELBO, resumable at every epoch.
 
 Data order and draws come from one generator, so that the run is determined by the initial
 weights, the data and that generator's state.
@@ -23,6 +23,8 @@ from torch.optim.lr_scheduler import LambdaLR, LRScheduler, OneCycleLR
 
 from vaefill.errors import InputError
 from vaefill.models.elbo import Elbo, elbo
+from vaefill.models.vae import one_of
+from vaefill.training.optimizers import OPTIMIZERS
 
 
 class DivergedError(InputError):
@@ -91,6 +93,7 @@ def fit(
     epochs: int,
     batch_size: int,
     lr: float,
+    optimizer: str = "adam",
     schedule: str = "constant",
     warmup: float = 0.1,
     kl: str = "monte_carlo",
@@ -101,7 +104,7 @@ def fit(
     checkpoint: Checkpoint | None = None,
     progress: Callable[[Epoch], None] | None = None,
 ) -> list[Epoch]:
-    r"""Minimise the mean negative ELBO, one draw per image, with Adam.
+    r"""Minimise the mean negative ELBO, one draw per image.
 
     .. math:: -\mathbb E_{q(z|x)} \ln p(x|z) + \beta\, \mathrm{KL}(q(z|x) \| p(z))
 
@@ -118,7 +121,9 @@ def fit(
     batch_size : int
         Images per step.
     lr : float
-        Learning rate of Adam: the highest, where the schedule moves it.
+        Learning rate: the highest, where the schedule moves it.
+    optimizer : {"adam", "sgd", "momentum"}
+        A key of `vaefill.training.optimizers.OPTIMIZERS`.
     schedule : {"constant", "one_cycle"}
         A key of `SCHEDULES`.
     warmup : float, default=0.1
@@ -147,22 +152,21 @@ def fit(
     Raises
     ------
     InputError
-        When `schedule` is unknown.
+        When `schedule` or `optimizer` is unknown.
     DivergedError
         When a term of the loss is not finite; the message names epoch, batch and term.
     """
-    if schedule not in SCHEDULES:
-        raise InputError(f"schedule = {schedule!r}: must be one of {', '.join(SCHEDULES)}")
-    optimizer = torch.optim.Adam(vae.parameters(), lr=lr, fused=True)
+    schedule_of = SCHEDULES[one_of("schedule", schedule, SCHEDULES)]
+    stepper = OPTIMIZERS[one_of("optimizer", optimizer, OPTIMIZERS)](vae, lr)
     steps = epochs * math.ceil(len(train) / batch_size)
-    scheduler = SCHEDULES[schedule](optimizer, lr=lr, steps=steps, warmup=warmup)
+    scheduler = schedule_of(stepper, lr=lr, steps=steps, warmup=warmup)
     # Validation draws start from the same state each epoch: the curve shows the model, not them.
     valid_state = generator.get_state()
     history: list[Epoch] = []
     state = checkpoint.load() if checkpoint else None
     if state is not None:
         vae.load_state_dict(state["vae"])
-        optimizer.load_state_dict(state["optimizer"])
+        stepper.load_state_dict(state["optimizer"])
         scheduler.load_state_dict(state["scheduler"])
         generator.set_state(state["generator"])
         valid_state = state["valid_generator"]
@@ -174,11 +178,11 @@ def fit(
         for batch in order.split(batch_size):
             value = bound(vae, train.index_select(0, batch), generator, kl=kl)
             reconstruction, divergence = -value.reconstruction.mean(), value.kl.mean()
-            optimizer.zero_grad()
+            stepper.zero_grad()
             (reconstruction + kl_weight * divergence).backward()
             if clip is not None:
                 nn.utils.clip_grad_norm_(vae.parameters(), clip)
-            optimizer.step()
+            stepper.step()
             scheduler.step()
             terms.append(torch.stack([reconstruction.detach(), divergence.detach()]))
         train_terms = _mean_terms(terms, order.split(batch_size), epoch)
@@ -188,7 +192,7 @@ def fit(
             checkpoint.save(
                 {
                     "vae": vae.state_dict(),
-                    "optimizer": optimizer.state_dict(),
+                    "optimizer": stepper.state_dict(),
                     "scheduler": scheduler.state_dict(),
                     "generator": generator.get_state(),
                     "valid_generator": valid_state,
