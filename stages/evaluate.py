@@ -63,7 +63,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     split = storage.load_arrays(args.split)
     missing = storage.load_arrays(args.missing)
     images = split["test_images"] / np.float32(255)
-    runs = []
+    runs, kept = [], dict[str, NDArray[Any]]()
     for seed in params.seeds:
         vae = load(args.models / f"{seed}.safetensors", device=device)
         assert isinstance(vae, VAE)
@@ -78,12 +78,12 @@ def main(argv: Sequence[str] | None = None) -> None:
         }
         model = ask(vae, torch.from_numpy(images), params.evaluate, device)
         # Under `importance/` are the first test images only, elsewhere all.
-        storage.save_arrays(
-            args.scores / f"{seed}.npz",
+        scored = (
             scores
             | {f"none///image/{term}": values for term, values in model.bound.items()}
-            | {f"importance/{name}": values for name, values in model.importance.items()},
+            | {f"importance/{name}": values for name, values in model.importance.items()}
         )
+        kept |= {f"{seed}/{name}": values for name, values in scored.items()}
         found = {
             "elbo": means(model.bound),
             "latent": model.latent,
@@ -95,6 +95,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         save_tiles(args.examples / f"{seed}.png", sheet)
         tiles = as_grey(model.samples).reshape(SHEET, SHEET, *images.shape[1:])
         save_tiles(args.samples / f"{seed}.png", tiles)
+    storage.save_arrays(args.scores, kept)
     columns = list(dict.fromkeys(name for run in runs for name in run))
     storage.save_table(
         args.metrics, columns, [[run.get(name, "") for name in columns] for run in runs]

@@ -6,6 +6,7 @@ import re
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, CancelledError, Executor, Future, wait
 from contextlib import contextmanager, suppress
@@ -18,6 +19,7 @@ from distributed import Client, KilledWorker, get_worker
 from tqdm import tqdm
 
 from vaefill.errors import InputError
+from vaefill.storage import write_text
 
 LOGS = Path(".logs")
 #: Workers only wait: what watches them would take a tenth of a core.
@@ -30,6 +32,14 @@ DIED = "the workers that ran it died, one after the other"
 #: Starts the command whose words follow it, and ends all that this started when the pipe that
 #: it reads is closed: as it is when the worker at its other end dies.
 GUARD = ("sh", "-c", 'exec 3<&0 </dev/null; (read _ <&3; kill -9 0) & exec "$@" 3<&-', "guard")
+
+#: glibc hands the memory of every large array back to the system and takes it anew, page by page,
+#: at the next step of a training: a quarter of a convolutional one's time. So it keeps what is
+#: freed, and nothing else changes: neither the bytes of a result nor another C library. Above 32 MB
+#: a threshold for mmap is no longer heeded everywhere; so there is none, as nothing is mapped.
+MEMORY = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": "-1"}
+#: Seconds after which an item's time is written down again, for when it is killed.
+BEAT = 10.0
 
 
 @contextmanager
@@ -95,6 +105,7 @@ def execute(
     *,
     unit: str,
     mend: Callable[[], bool] = lambda: False,
+    note: Callable[[str, float], None] = lambda item, seconds: None,
 ) -> bool:
     """Run all that can be run, however much fails.
 
@@ -111,6 +122,9 @@ def execute(
     mend : callable
         Called after every item; True when it has put right what all that ran meanwhile may
         have stumbled over: those that fail are then tried again.
+    note : callable
+        Called with every item that has ended well and the seconds that it took, without those
+        in which it waited for a worker; with those of earlier runs in which it was stopped.
 
     Returns
     -------
@@ -124,7 +138,7 @@ def execute(
     """
     order = TopologicalSorter(graph)
     order.prepare()
-    running: dict[Future[str], tuple[str, int]] = {}
+    running: dict[Future[tuple[str, float]], tuple[str, int]] = {}
     failures: dict[str, str] = {}
     # Dask blames a worker's death on all that waited in it, too: who did it shows alone.
     suspects: list[str] = []
@@ -145,9 +159,10 @@ def execute(
                 bar.refresh()  # the clock goes on
             for future in ended:
                 item, mends_before = running.pop(future)
-                reason = _reason(future)
+                reason, seconds = _outcome(future)
                 mends += mend()
                 if not reason:
+                    note(item, seconds)
                     order.done(item)
                     done += 1
                     bar.update()
@@ -169,25 +184,27 @@ def execute(
     return bool(mends)
 
 
-def _reason(future: Future[str]) -> str:
-    """Say why an item failed; empty when it did not."""
+def _outcome(future: Future[tuple[str, float]]) -> tuple[str, float]:
+    """Say why an item failed, empty when it did not, and how long it took."""
     try:
         return future.result()
     except KilledWorker:
-        return DIED
+        return DIED, 0
     except CancelledError:
-        return "the scheduler is gone"
+        return "the scheduler is gone", 0
     except Exception as error:
-        return f"{type(error).__name__}: {error}"
+        return f"{type(error).__name__}: {error}", 0
 
 
-def run_command(command: Sequence[str], log: str, directory: str) -> str:
+def run_command(command: Sequence[str], log: str, directory: str) -> tuple[str, float]:
     """Run a command in a worker, until it ends, the worker dies or nobody waits for it any more.
 
     Returns
     -------
     str
         Why it failed, in one line; empty when it did not.
+    float
+        Wall seconds, with those of earlier runs that were stopped before they came to an end.
     """
     worker = get_worker()
     task = worker.state.tasks[worker.get_current_task()]
@@ -195,12 +212,13 @@ def run_command(command: Sequence[str], log: str, directory: str) -> str:
     path.parent.mkdir(parents=True, exist_ok=True)
     # The stages' `python` is the worker's, whether its venv is active or not.
     search = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
+    clock = Clock(Path(f"{path}.seconds"))
     with (
         path.open("wb") as output,
         subprocess.Popen(
             [*GUARD, *command],
             cwd=directory,
-            env={**os.environ, "PATH": search},
+            env={**MEMORY, **os.environ, "PATH": search},
             stdin=subprocess.PIPE,
             stdout=output,
             stderr=subprocess.STDOUT,
@@ -211,16 +229,53 @@ def run_command(command: Sequence[str], log: str, directory: str) -> str:
             while process.poll() is None and task.state == "executing":
                 with suppress(subprocess.TimeoutExpired):
                     process.wait(0.5)
+                clock.beat()
         finally:
+            code = process.poll()
+            clock.stop(done=code is not None and code >= 0)
             # The guard, unless it was killed, and what a command that was has left behind.
             with suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
-    if not process.returncode:
-        return ""
     code = process.returncode
-    return last_error(path.read_text("utf-8", "replace")) or (
+    if not code:
+        return "", clock.seconds
+    reason = last_error(path.read_text("utf-8", "replace")) or (
         f"ended by signal {-code}" if code < 0 else f"ended with code {code}"
     )
+    return reason, clock.seconds
+
+
+class Clock:
+    """Counts the seconds of an item, on from where an earlier run of it was stopped or killed.
+
+    Parameters
+    ----------
+    file : Path
+        Where they are kept until the item comes to an end.
+    """
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
+        self._before = float(file.read_text()) if file.exists() else 0.0
+        self._start = self._written = time.monotonic()
+
+    @property
+    def seconds(self) -> float:
+        """All that were counted."""
+        return self._before + time.monotonic() - self._start
+
+    def beat(self) -> None:
+        """Write them down every few seconds."""
+        if time.monotonic() - self._written >= BEAT:
+            self._written = time.monotonic()
+            write_text(self._file, f"{self.seconds:.1f}")
+
+    def stop(self, *, done: bool) -> None:
+        """Keep them for the next run, or forget them."""
+        if done:
+            self._file.unlink(missing_ok=True)
+        else:
+            write_text(self._file, f"{self.seconds:.1f}")
 
 
 def last_error(text: str) -> str:

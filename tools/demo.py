@@ -87,6 +87,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     print(f"\n{comparison_table(scores)}\n")
     print(f"The whole report, with figures: {reports / 'report.md'}")
     print(f"Which imputer to use when:      {reports / 'imputation.md'}")
+    print(f"Where the time went:            {reports / 'times.md'}")
 
 
 if __name__ == "__main__":

@@ -93,7 +93,7 @@ def test_report_is_rebuilt_without_data(clone):
     ("name", "path", "maker"),
     [
         ("infer@t-0-laplace", "models/slides/t/0.safetensors", "train_t@slides-0"),
-        ("images", "data/scores/slides/gauss/0.npz", "evaluate@slides-gauss"),
+        ("images", "data/scores/slides/gauss.npz", "evaluate@slides-gauss"),
     ],
 )
 def test_a_missing_file_names_the_command_that_makes_it(clone, name, path, maker):

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from itertools import product
 from math import isnan
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,7 +35,7 @@ COLUMNS = (
 
 
 def load_scores(directory: str | Path, seeds: Sequence[int]) -> Scores:
-    """Read ``{model}/{seed}.npz`` of every model and seed.
+    """Read ``{model}.npz`` of every model: the scores of each seed, as ``{seed}/{score}``.
 
     Parameters
     ----------
@@ -54,34 +55,39 @@ def load_scores(directory: str | Path, seeds: Sequence[int]) -> Scores:
         When a file is missing, lacks a score, has one that is nan or infinite, or has another
         number of images than the first file.
     """
-    files = [Path(directory, model, f"{seed}.npz") for model, seed in product(MODELS, seeds)]
-    runs = [_load_run(file) for file in files]
-    for file, run in zip(files, runs, strict=True):
+    files = [Path(directory, f"{model}.npz") for model in MODELS]
+    contents = [load_arrays(file) for file in files]
+    places = [
+        (f"{file}: seed {seed}", arrays, seed)
+        for (file, arrays), seed in product(zip(files, contents, strict=True), seeds)
+    ]
+    runs = [_load_run(*place) for place in places]
+    for (place, *_), run in zip(places, runs, strict=True):
         if run.shape != runs[0].shape:
             raise InputError(
-                f"{file}: scores of {run.shape[1]} images, but of {runs[0].shape[1]} in "
-                f"{files[0]}; all runs are scored on the same images; `dvc repro` makes them"
+                f"{place}: scores of {run.shape[1]} images, but of {runs[0].shape[1]} in "
+                f"{places[0][0]}; all runs are scored on the same images; `dvc repro` makes them"
             )
     return np.stack(runs, axis=1).reshape(len(CELLS), len(MODELS), len(seeds), -1)
 
 
-def _load_run(file: Path) -> NDArray[np.float64]:
-    """Read the scores of one run, one row per cell and one column per image."""
-    arrays = load_arrays(file)
+def _load_run(place: str, content: Mapping[str, NDArray[Any]], seed: int) -> Scores:
+    """Pick the scores of one run, one row per cell and one column per image."""
     for name in NAMES:
-        if name not in arrays:
-            raise InputError(f"{file}: no score {name}; `dvc repro` makes it")
+        if f"{seed}/{name}" not in content:
+            raise InputError(f"{place}: no score {name}; `dvc repro` makes it")
+    arrays = {name: content[f"{seed}/{name}"] for name in NAMES}
     shape = arrays[ELBO].shape
     for name in NAMES:
         if arrays[name].shape != shape or len(shape) != 1:
             raise InputError(
-                f"{file}: {name} of shape {arrays[name].shape} beside an ELBO of shape {shape}; "
+                f"{place}: {name} of shape {arrays[name].shape} beside an ELBO of shape {shape}; "
                 "expected one value per image; `dvc repro` makes them"
             )
         undefined = np.count_nonzero(~np.isfinite(arrays[name]))
         if undefined:
             raise InputError(
-                f"{file}: {name} is not finite for {undefined} of {shape[0]} images; "
+                f"{place}: {name} is not finite for {undefined} of {shape[0]} images; "
                 "a training that diverged does this: lower its lr in params.yaml"
             )
     return np.array([arrays[name] for name in NAMES], np.float64)

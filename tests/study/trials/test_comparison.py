@@ -36,7 +36,7 @@ threads: 1
 
 
 def runs(n_images=40):
-    """One file's content per model and seed, all numbers different; some are not compared."""
+    """The scores of each model and seed, all numbers different; some are not compared."""
     rng = np.random.default_rng(0)
     return {
         f"{model}/{seed}": {name: rng.normal(size=n_images) for name in NAMES}
@@ -46,8 +46,14 @@ def runs(n_images=40):
 
 
 def save(directory, content):
+    """A file per model."""
+    models = {}
     for run, arrays in content.items():
-        save_arrays(directory / f"{run}.npz", arrays)
+        model, seed = run.split("/")
+        kept = {f"{seed}/{name}": values for name, values in arrays.items()}
+        models.setdefault(model, {}).update(kept)
+    for model, arrays in models.items():
+        save_arrays(directory / f"{model}.npz", arrays)
     return directory
 
 
@@ -128,17 +134,24 @@ def test_share_of_outliers_and_one_seed_that_leaves_none_to_score_them(share, n_
         ({MSE: np.r_[np.nan, np.zeros(38), np.inf]}, "square/.*/mse is not finite for 2 of 40"),
         ({name: np.zeros(39) for name in NAMES}, "scores of 39 images, but of 40 in "),
         (dict.fromkeys([MSE]), f"no score {MSE}"),
-        (None, "no such file"),
     ],
-    ids=["short", "2d", "nan", "other images", "no score", "no file"],
+    ids=["short", "2d", "nan", "other images", "no score"],
 )
 def test_scores_that_cannot_be_compared_are_refused(tmp_path, change, message):
     content = runs()
-    changed = content.pop("t/0") | (change or {})
-    if change is not None:
-        content["t/0"] = {name: x for name, x in changed.items() if x is not None}
+    changed = content["t/0"] | change
+    content["t/0"] = {name: x for name, x in changed.items() if x is not None}
     save(tmp_path, content)
-    with pytest.raises(InputError, match=f"^{tmp_path}/t/0.npz: {message}"):
+    with pytest.raises(InputError, match=f"^{tmp_path}/t.npz: seed 0: {message}"):
+        load_scores(tmp_path, SEEDS)
+
+
+def test_a_model_or_a_seed_without_scores_is_named(tmp_path):
+    save(tmp_path, runs())
+    with pytest.raises(InputError, match=r"/gauss\.npz: seed 5: no score "):
+        load_scores(tmp_path, (*SEEDS, 5))
+    (tmp_path / "t.npz").unlink()
+    with pytest.raises(InputError, match=r"/t\.npz: no such file"):
         load_scores(tmp_path, SEEDS)
 
 
