@@ -159,7 +159,7 @@ def _recorded(dep: Any, made: Sequence[Any]) -> Any:
 
     if [out.fs_path for out in made] == [dep.fs_path]:
         return made[0].hash_info
-    tree = Tree()
+    tree = Tree()  # type: ignore[no-untyped-call]
     for out in made:
         if not out.hash_info or out.hash_info.isdir or not _within(out.fs_path, dep.fs_path):
             return None

@@ -141,9 +141,7 @@ def page(times: Times, dataset: str) -> dict[str, Any]:
                 "timed": lambda row: f"{row.timed}",
                 "seconds each": _range,
                 "core hours": lambda row: f"{row.total / 3600:.2f}" if row.timed else formats.NONE,
-                "share": lambda row: (
-                    f"{formats.share(row.share)} %" if row.timed else formats.NONE
-                ),
+                "share": lambda row: f"{formats.share(row.share)} %" if row.timed else formats.NONE,
             },
         ),
         "walls": pd.DataFrame(
