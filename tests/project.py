@@ -130,12 +130,13 @@ class Project:
         return self.run(sys.executable, "-m", "dvc", *arguments, fails=fails).stdout
 
     def results(self) -> dict[str, bytes]:
-        """Everything that the pipeline made, by name."""
+        """Everything that the pipeline made, by name, but for how long it took."""
         return {
             path.relative_to(self.root).as_posix(): path.read_bytes()
             for folder in ("data", "models", "reports")
             for path in (self.root / folder).rglob("*")
-            if path.is_file() and path.name != ".gitignore"
+            if path.is_file() and path.name != ".gitignore" and "times" not in path.parts
+            if path.name not in ("times.csv", "times.md")
         }
 
 

@@ -210,15 +210,13 @@ def run_command(command: Sequence[str], log: str, directory: str) -> tuple[str, 
     task = worker.state.tasks[worker.get_current_task()]
     path = Path(directory, log)
     path.parent.mkdir(parents=True, exist_ok=True)
-    # The stages' `python` is the worker's, whether its venv is active or not.
-    search = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
     clock = Clock(Path(f"{path}.seconds"))
     with (
         path.open("wb") as output,
         subprocess.Popen(
             [*GUARD, *command],
             cwd=directory,
-            env={**MEMORY, **os.environ, "PATH": search},
+            env=environment(),
             stdin=subprocess.PIPE,
             stdout=output,
             stderr=subprocess.STDOUT,
@@ -243,6 +241,13 @@ def run_command(command: Sequence[str], log: str, directory: str) -> tuple[str, 
         f"ended by signal {-code}" if code < 0 else f"ended with code {code}"
     )
     return reason, clock.seconds
+
+
+def environment() -> dict[str, str]:
+    """Say what a command finds in its environment; where a user has set `MEMORY`, that stays."""
+    # The stages' `python` is the worker's, whether its venv is active or not.
+    search = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
+    return {**MEMORY, **os.environ, "PATH": search}
 
 
 class Clock:

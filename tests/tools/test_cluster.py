@@ -152,6 +152,50 @@ def test_what_stumbled_over_what_was_mended_runs_again(executor, here):
         execute(executor, {"a": ()}, mend=mend, a="false")
 
 
+def test_memory_that_is_freed_is_kept_unless_the_user_says_else(executor, here, monkeypatch):
+    for name in cluster.MEMORY:
+        monkeypatch.delenv(name, raising=False)
+    execute(executor, {"a": ()}, a="echo $MALLOC_MMAP_MAX_ $MALLOC_TRIM_THRESHOLD_")
+    assert (here / ".logs" / "a.log").read_text() == "0 -1\n"
+    monkeypatch.setenv("MALLOC_MMAP_MAX_", "7")
+    assert cluster.environment()["MALLOC_MMAP_MAX_"] == "7"
+    assert cluster.environment()["MALLOC_TRIM_THRESHOLD_"] == "-1"
+
+
+def test_the_time_of_an_item_is_its_own_and_adds_up_over_stops(executor, here):
+    seconds = {}
+    log = here / ".logs" / "a.log.seconds"
+    log.parent.mkdir()
+    log.write_text("100")  # as a run that was killed leaves it
+    commands = {name: ("sh", "-c", "sleep 1") for name in "abcd"}
+    cluster.execute(
+        commands, dict.fromkeys("abcd", ()), executor, unit="item", note=seconds.__setitem__
+    )
+    assert 101 <= seconds["a"] < 1 + 100 + 60
+    assert all(1 <= seconds[name] < 60 for name in "bcd")
+    assert not log.exists()
+    with pytest.raises(InputError):
+        execute(executor, {"a": ()}, a="exit 1")
+    assert not log.exists()  # it begins anew
+
+
+def test_a_clock_goes_on_where_it_was_stopped(here, monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr(cluster.time, "monotonic", lambda: now[0])
+    for start, end, total in ((0, 5, 5), (100, 107, 12), (200, 211, 23)):
+        now[0] = start
+        clock = cluster.Clock(here / "seconds")
+        now[0] = end
+        assert clock.seconds == total
+        if end - start < cluster.BEAT:
+            clock.beat()
+            clock.stop(done=False)
+    clock.beat()
+    assert float((here / "seconds").read_text()) == 23  # though nobody stopped it
+    clock.stop(done=True)
+    assert not (here / "seconds").exists()
+
+
 def start(here, *arguments):
     (here / "long.py").write_text(LONG)
     return subprocess.Popen(

@@ -12,6 +12,8 @@ from conftest import ROOT
 from project import ENV, Project
 
 from study.params import read_yaml
+from tools import times
+from vaefill.storage import load_table
 
 #: Stages that write down that they ran; `left` and `right` stand side by side.
 STAGES = {
@@ -28,26 +30,28 @@ STAGES = {
 class Fake(Project):
     """A pipeline of `STAGES`."""
 
-    def __init__(self, root):
+    def __init__(self, root, **stages):
         self.root = root
         files = {
-            "dvc.yaml": yaml.safe_dump({"stages": STAGES}), "params.yaml": "x: 1\n", "in": "1\n",
+            "dvc.yaml": yaml.safe_dump({"stages": STAGES | stages}, sort_keys=False),
+            "params.yaml": "x: 1\n", "in": "1\n",
             ".dvc/config": "[core]\n    no_scm = true\n",
         }  # fmt: skip
         for name, content in files.items():
             (root / name).parent.mkdir(parents=True, exist_ok=True)
             (root / name).write_text(content)
 
-    def make(self, *, jobs=2, fails=False):
+    def make(self, *options, jobs=2, fails=False):
         """Run it; return what is said and what ran."""
         (self.root / "ran").unlink(missing_ok=True)
-        said = make(self, jobs=jobs, fails=fails)
+        said = make(self, *options, jobs=jobs, fails=fails)
         ran = self.root / "ran"
         return said, ran.read_text().split() if ran.exists() else []
 
 
-def make(project, *, jobs, fails=False):
-    return project.run(sys.executable, "-m", "tools.run", "--jobs", jobs, fails=fails).stdout
+def make(project, *options, jobs, fails=False):
+    command = (sys.executable, "-m", "tools.run", "--jobs", jobs, *options)
+    return project.run(*command, fails=fails).stdout
 
 
 @pytest.fixture(autouse=True)
@@ -100,6 +104,66 @@ def test_what_dvc_cannot_read_is_said_in_one_line(tmp_path):
     (line,) = project.make(fails=True)[0].splitlines()
     assert line.startswith("error: DVC: ")
     assert "dvc.yaml" in line
+
+
+def test_in_a_clone_on_another_processor_what_comes_out_otherwise_is_followed_up(tmp_path):
+    # What `first` makes is not a matter of its inputs alone, and `seen` does not depend on x.
+    first = STAGES["first"] | {"cmd": "cat in processor > a; echo first >> ran"}
+    seen = {
+        "cmd": "cp a seen && echo seen >> ran", "deps": ["a"], "outs": [{"seen": {"cache": False}}],
+    }  # fmt: skip
+    project = Fake(tmp_path, first=first, seen=seen)
+    (tmp_path / "processor").write_text("one\n")
+    assert sorted(project.make("--target", "seen")[1]) == ["first", "seen"]
+    assert sorted(project.make()[1]) == ["last", "left", "right"]
+    for name in "abcd":
+        (tmp_path / name).unlink()
+    shutil.rmtree(tmp_path / ".dvc" / "cache")
+    assert project.make() == ("Everything is up to date.\n", [])
+    (tmp_path / "processor").write_text("two\n")
+    (tmp_path / "params.yaml").write_text("x: 2\n")
+    _, ran = project.make()
+    assert (sorted(ran[:-1]), ran[-1]) == (["first", "last", "left", "right"], "seen")
+    assert (tmp_path / "seen").read_text() == (tmp_path / "a").read_text() == "1\ntwo\n"
+
+
+def test_the_time_of_every_item_that_ran_is_kept_and_its_page_is_made_once_at_the_end(tmp_path):
+    page = {
+        "cmd": "cp reports/times.csv page && echo page >> ran",
+        "deps": ["reports/times.csv"], "outs": [{"page": {"cache": False}}],
+    }  # fmt: skip
+    project = Fake(tmp_path, page=page)
+    ran = project.make()[1]
+    assert (len(ran), ran[-1]) == (5, "page")
+    rows = load_table(tmp_path / "page")
+    assert [(row["item"], row["after"]) for row in rows] == [
+        ("first", ""), ("left", "first"), ("right", "first"), ("last", "left right"),
+    ]  # fmt: skip
+    assert all(0 < float(row["seconds"]) < 600 for row in rows)
+    assert {row["cores"] for row in rows} == {str(times.cores())}
+    assert [row["jobs"] for row in rows] == ["2"] * 4
+    assert project.make()[0] == "Everything is up to date.\n"
+
+    # What comes from the cache keeps its time, another item gets a row and an old one loses it.
+    (tmp_path / "c").unlink()
+    stages = read_yaml(tmp_path / "dvc.yaml")["stages"]
+    stages["later"] = {"cmd": "cp in e", "deps": ["in"], "outs": ["e"]}
+    del stages["last"]
+    (tmp_path / "dvc.yaml").write_text(yaml.safe_dump({"stages": stages}, sort_keys=False))
+    (tmp_path / "params.yaml").write_text("x: 2\n")
+    project.make("--target", "left", "--target", "right")
+    again = load_table(tmp_path / "reports" / "times.csv")
+    assert [row["item"] for row in again] == ["first", "left", "right", "later"]
+    assert [row == old for row, old in zip(again, rows, strict=True)] == [True, False, True, False]
+    assert again[-1]["seconds"] == ""
+
+
+def test_what_is_out_of_date_as_soon_as_it_has_run_is_not_run_forever(tmp_path):
+    project = Fake(tmp_path)
+    (tmp_path / "params.yaml").write_text("x: .nan\n")  # is not what it was, ever
+    said, ran = project.make("--target", "left", fails=True)
+    assert said.splitlines()[-1].startswith("error: stage left: out of date again after it has run")
+    assert ran == ["first", "left", "left"]
 
 
 @pytest.mark.slow
