@@ -18,7 +18,7 @@ from vaefill import storage
 from vaefill.missingness.mixture import draw_mixture
 from vaefill.models.conditional import ConditionalVAE, conditional_elbo
 from vaefill.training.checkpoint import run_key
-from vaefill.training.devices import Device, check_bfloat16, pick_device
+from vaefill.training.devices import Device, check_bfloat16, deterministic, pick_device
 from vaefill.training.session import train as train_run
 
 Rate = Annotated[float, Field(gt=0, lt=1, allow_inf_nan=False)]
@@ -32,6 +32,7 @@ class Architecture(Params):
     epochs: Count
     batch_size: Count
     lr: Rate
+    optimizer: Literal["adam", "momentum", "muon", "sgd"]
     mixed_precision: bool
 
 
@@ -60,7 +61,6 @@ class MaskedTParams(MaskedGaussParams):
 
     df: Annotated[float, AfterValidator(positive)]
     joint: Literal["product", "multivariate"]
-    kl: Literal["monte_carlo", "quadrature"]
 
 
 PARAMS: dict[str, type[MaskedGaussParams]] = {"gauss": MaskedGaussParams, "t": MaskedTParams}
@@ -78,7 +78,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     device = pick_device(params["device"])
     if architecture["mixed_precision"]:
         check_bfloat16(device)
-    torch.use_deterministic_algorithms(True)
+    deterministic()
     init_seed, training_seed = np.random.SeedSequence(args.seed).generate_state(2).tolist()
 
     split = storage.load_arrays(args.split)
@@ -119,7 +119,6 @@ def main(argv: Sequence[str] | None = None) -> None:
         warmup=masked["warmup"],
         bound=partial(conditional_elbo, hide=hide, mixed_precision=mixed),
         **architecture,
-        **{key: params[key] for key in ("kl",) if key in params},
     )
 
 

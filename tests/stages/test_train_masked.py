@@ -13,7 +13,10 @@ from study.params import read_yaml, run
 from vaefill.models import load
 from vaefill.storage import load_table
 
-SMALL = {"latent": 2, "epochs": 2, "batch_size": 8, "lr": 0.002, "mixed_precision": False}
+SMALL = {
+    "latent": 2, "epochs": 2, "batch_size": 8, "lr": 0.002, "optimizer": "muon",
+    "mixed_precision": False,
+}  # fmt: skip
 
 
 class Stage:
@@ -47,8 +50,10 @@ def stage(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setitem(os.environ, "DVC_ROOT", str(tmp_path))
     deterministic = torch.are_deterministic_algorithms_enabled()
+    filling = torch.utils.deterministic.fill_uninitialized_memory
     yield Stage(tmp_path)
     torch.use_deterministic_algorithms(deterministic)
+    torch.utils.deterministic.fill_uninitialized_memory = filling
 
 
 @pytest.mark.parametrize("networks", ["mlp", "conv"])
@@ -61,8 +66,11 @@ def test_files_hold_what_params_asked_for(stage, networks, model):
     assert architecture["latent"] == 2
     expected = ("t", 5, "multivariate") if model == "t" else ("gauss", None, None)
     assert tuple(architecture[key] for key in ("family", "df", "joint")) == expected
-    facts = [(row["epoch"], row["precision"]) for row in load_table("history.csv")]
+    history = load_table("history.csv")
+    facts = [(row["epoch"], row["precision"]) for row in history]
     assert facts == [("1", "float32"), ("2", "float32")]
+    first, second = (float(row["tflop"]) for row in history)
+    assert second == pytest.approx(2 * first, rel=1e-4)
     assert not list(stage.root.glob(".checkpoints/*/state.pt"))
 
 
@@ -82,6 +90,10 @@ def test_seed_decides_and_nothing_else(stage):
         ),
         ({"conv": SMALL | {"widths": [4, 8], "lr": 7}}, r"masked.conv.lr = 7: .* less than 1"),
         ({"conv": SMALL | {"widths": [4]}}, r"masked.conv.widths"),
+        (
+            {"conv": SMALL | {"widths": [4, 8], "optimizer": "lion"}},
+            "masked.conv.optimizer = 'lion': Input should be 'adam', 'momentum', 'muon' or 'sgd'",
+        ),
         ({"warmup": 0}, r"masked.warmup = 0: .* greater than 0"),
     ],
 )
