@@ -1,4 +1,4 @@
-"""Stages `train_masked_gauss` and `train_masked_t`: train one VAE to fill in what it cannot see."""
+"""Stages `train_masked_gauss`, `train_masked_t` and `train_budget`: train a VAE to impute."""
 
 import os
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from pydantic import AfterValidator, Field
 
-from study.params import Count, Params, parse_paths, positive, read_params, run
+from study.params import Count, Params, Seed, parse_paths, positive, read_params, run
 from vaefill import storage
 from vaefill.missingness.mixture import draw_mixture
 from vaefill.models.conditional import ConditionalVAE, conditional_elbo
@@ -36,6 +36,15 @@ class Architecture(Params):
     mixed_precision: bool
 
 
+class Budgets(Params):
+    """Section `masked.budgets`, which stage `budget` reads."""
+
+    epochs: list[Count]
+    seed: Seed
+    images: Count
+    curves: dict[str, dict[str, list[int | float]]]
+
+
 class Masked(Params):
     """Section `masked`."""
 
@@ -45,6 +54,7 @@ class Masked(Params):
     mixture: dict[str, dict[str, Any]]
     mlp: Architecture
     conv: Architecture
+    budgets: Budgets
 
 
 class MaskedGaussParams(Params):
@@ -70,7 +80,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Train, with progress and a checkpoint; write model and history."""
     args = parse_paths(
         argv, "--split", "--out", "--history",
-        model=tuple(PARAMS), networks=("mlp", "conv"), seed=int,
+        model=tuple(PARAMS), networks=("mlp", "conv"), seed=int, optional={"epochs": int},
     )  # fmt: skip
     params = read_params(PARAMS[args.model]).model_dump()
     masked = params["masked"]
@@ -94,6 +104,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     )
     model = {key: architecture.pop(key) for key in ("widths", "latent")}
     mixed = architecture.pop("mixed_precision")
+    architecture["epochs"] = args.epochs or architecture["epochs"]
     vae = ConditionalVAE(
         args.model,
         df=params.get("df"),
