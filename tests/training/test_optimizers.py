@@ -52,7 +52,7 @@ def test_first_step_by_hand():
     give_gradients([weight], 1)
     u, _, vt = torch.linalg.svd(weight.grad, full_matrices=False)
     Muon([weight], lr=0.01).step()
-    moved = (before - weight) / (0.01 * 0.2 * math.sqrt(20))
+    moved = (before - weight) / (0.01 * math.sqrt(20))
     values = (u.mT @ moved @ vt.mT).diagonal()
     assert values.min() > 0.67
     assert values.max() < 1.15
@@ -63,7 +63,8 @@ def test_first_step_by_hand():
 def test_matrices_move_as_by_pytorchs_own():
     ours, theirs = parameters(SHAPES[:3]), parameters(SHAPES[:3])
     before = [p.detach().clone() for p in ours]
-    run(Muon(ours, lr=0.01), ours)
+    run(Muon(ours, lr=0.002), ours)
+    # Its factor is a fifth of ours.
     settings = {"weight_decay": 0.0, "adjust_lr_fn": "match_rms_adamw"}
     run(torch.optim.Muon(theirs, lr=0.01, **settings), theirs)
     for start, own, other in zip(before, ours, theirs, strict=True):

@@ -79,11 +79,12 @@ class Muon(Optimizer):
     output channel, with gradient :math:`G` and momentum :math:`M` moves by
 
     .. math:: M \leftarrow \beta M + (1 - \beta) G, \qquad
-        W \leftarrow W - 0.2\, \eta \sqrt{\max(r, c)}\;
+        W \leftarrow W - \eta \sqrt{\max(r, c)}\;
         \mathrm{orth}\big(\beta M + (1 - \beta) G\big)
 
-    where orth is `orthogonalised`, with :math:`\beta = 0.95`. The factor gives an entry the size
-    .2 :math:`\eta`, about that of Adam's steps, so that one rate :math:`\eta` serves both [4]_.
+    where orth is `orthogonalised`, with :math:`\beta = 0.95`. The root mean square of
+    the entries of a step is then about :math:`\eta`, whatever the shape, as that of Adam's first
+    steps is, so that one rate serves both [4]_.
 
     Parameters
     ----------
@@ -93,7 +94,7 @@ class Muon(Optimizer):
         The rate :math:`\eta`.
     """
 
-    momentum, scale = 0.95, 0.2
+    momentum = 0.95
     betas, eps = (0.9, 0.999), 1e-8
 
     def __init__(self, params: list[Tensor], lr: float) -> None:
@@ -125,7 +126,7 @@ class Muon(Optimizer):
             turned = orthogonalised(torch.stack([wide for _, wide in pairs]))
             for (weight, _), step in zip(pairs, turned, strict=True):
                 step = step if weight.shape[0] == shape[0] else step.mT
-                weight.sub_(step.reshape(weight.shape), alpha=self.scale * lr * shape[1] ** 0.5)
+                weight.sub_(step.reshape(weight.shape), alpha=lr * shape[1] ** 0.5)
 
     def _adapt(self, p: Tensor, lr: float) -> None:
         """Move a vector by Adam's step."""
