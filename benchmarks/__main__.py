@@ -9,6 +9,7 @@ import platform
 import statistics
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -21,7 +22,7 @@ from benchmarks.numpy_vae import Adam, loss_and_gradients
 from benchmarks.recipes import bench_recipes
 from study.trials import comparison
 from vaefill.metrics import images as metrics
-from vaefill.models.elbo import KL_METHODS
+from vaefill.models.elbo import KL_METHODS, elbo
 from vaefill.models.vae import JOINTS, VAE
 from vaefill.training.devices import environment, pick_device
 from vaefill.training.fit import fit
@@ -39,8 +40,9 @@ def vaefill_epoch(train: torch.Tensor, kl: str, *family: Any) -> Callable[[], ob
     weights = torch.Generator().manual_seed(0)
     vae = VAE(name, df=df, joint=joint, generator=weights).to(train.device)
     generator = torch.Generator(train.device).manual_seed(0)
+    bound = partial(elbo, kl=kl)
     return lambda: fit(
-        vae, train, train[:1], epochs=1, batch_size=BATCH, lr=LR, kl=kl, generator=generator
+        vae, train, train[:1], epochs=1, batch_size=BATCH, lr=LR, bound=bound, generator=generator
     )
 
 

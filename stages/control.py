@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from typing import Annotated, Literal
 
-import torch
 from pydantic import Field
 from tqdm import tqdm
 
@@ -11,6 +10,7 @@ from study.control.cases import CODES, COLUMNS, TRUTHS
 from study.control.trial import run as run_trial
 from study.params import Count, Params, Seed, parse_paths, read_params, run
 from vaefill.storage import save_table
+from vaefill.training.devices import deterministic
 
 Share = Annotated[float, Field(gt=0, lt=1, allow_inf_nan=False)]
 Number = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -56,7 +56,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Write the scores of every model and of the truth, seed by seed."""
     args = parse_paths(argv, "--out", truth=tuple(TRUTHS), codes=tuple(CODES))
     params = read_params(ControlParams)
-    torch.use_deterministic_algorithms(True)
+    deterministic()
     settings = params.control.model_dump()
     del settings["truths"]
     seeds = tqdm(settings.pop("seeds"), desc=f"{args.truth}, {args.codes}", unit="seed")

@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from study.params import Params, parse_paths, read_params, run
+from study.report import budgets
+from study.report.figures import budgets as budget_figures
 from study.report.figures.imputation import planned
 from study.report.figures.style import to_png
 from study.report.imputers import load
@@ -29,8 +31,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     params = read_params(ImputationParams)
     tried = load(args.reports, dataset=params.dataset)
     histories = load_histories(args.reports, tried.runs)
-    text = render("imputation.md.j2", page(tried, histories, params.model_dump()))
-    for name, figure in planned(tried).items():
+    work = budgets.load(args.reports)
+    text = render("imputation.md.j2", page(tried, histories, params.model_dump(), work))
+    for name, figure in (planned(tried) | budget_figures.planned(work)).items():
         write_bytes(args.reports / "imputation" / "figures" / f"{name}.png", to_png(figure()))
     write_text(args.reports / "imputation.md", text)
 

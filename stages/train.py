@@ -4,6 +4,7 @@ import math
 import os
 import sys
 from collections.abc import Sequence
+from functools import partial
 from typing import Annotated, Any, Literal
 
 # cuBLAS reads this when it starts; without it, its sums differ from run to run.
@@ -17,9 +18,10 @@ from study.params import Count, Params, parse_paths, positive, read_params, run
 from vaefill import storage
 from vaefill.errors import InputError
 from vaefill.models.divergences import exact_kl
+from vaefill.models.elbo import elbo
 from vaefill.models.vae import VAE
 from vaefill.training.checkpoint import run_key
-from vaefill.training.devices import Device, pick_device
+from vaefill.training.devices import Device, deterministic, pick_device
 from vaefill.training.session import train as train_run
 
 
@@ -87,7 +89,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             f"warning: df = {df:g}: a t distribution with df <= 2 has no variance", file=sys.stderr
         )
     device = pick_device(params["device"])
-    torch.use_deterministic_algorithms(True)
+    deterministic()
     if args.seed < 0:
         raise InputError(f"params.yaml: seeds has {args.seed}: a seed is 0 or above")
     # Initial weights and training draw from independent streams of the one seed.
@@ -118,8 +120,9 @@ def main(argv: Sequence[str] | None = None) -> None:
         history=args.history,
         # Copies of the repository in which experiments run share the checkpoints of its root.
         checkpoints=f"{os.environ.get('DVC_ROOT', '.')}/.checkpoints",
+        kl_weight=params["kl_weight"],
+        bound=partial(elbo, kl=params.get("kl", "quadrature")),
         **recipe,
-        **{key: params[key] for key in ("kl", "kl_weight") if key in params},
     )
 
 

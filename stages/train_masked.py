@@ -1,4 +1,4 @@
-"""Stages `train_masked_gauss` and `train_masked_t`: train one VAE to fill in what it cannot see."""
+"""Stages `train_masked_gauss`, `train_masked_t` and `train_budget`: train a VAE to impute."""
 
 import os
 from collections.abc import Sequence
@@ -13,12 +13,12 @@ import torch
 from numpy.typing import NDArray
 from pydantic import AfterValidator, Field
 
-from study.params import Count, Params, parse_paths, positive, read_params, run
+from study.params import Count, Params, Seed, parse_paths, positive, read_params, run
 from vaefill import storage
 from vaefill.missingness.mixture import draw_mixture
 from vaefill.models.conditional import ConditionalVAE, conditional_elbo
 from vaefill.training.checkpoint import run_key
-from vaefill.training.devices import Device, check_bfloat16, pick_device
+from vaefill.training.devices import Device, check_bfloat16, deterministic, pick_device
 from vaefill.training.session import train as train_run
 
 Rate = Annotated[float, Field(gt=0, lt=1, allow_inf_nan=False)]
@@ -32,7 +32,17 @@ class Architecture(Params):
     epochs: Count
     batch_size: Count
     lr: Rate
+    optimizer: Literal["adam", "momentum", "muon", "sgd"]
     mixed_precision: bool
+
+
+class Budgets(Params):
+    """Section `masked.budgets`, which stage `budget` reads."""
+
+    epochs: list[Count]
+    seed: Seed
+    images: Count
+    curves: dict[str, dict[str, list[int | float]]]
 
 
 class Masked(Params):
@@ -44,6 +54,7 @@ class Masked(Params):
     mixture: dict[str, dict[str, Any]]
     mlp: Architecture
     conv: Architecture
+    budgets: Budgets
 
 
 class MaskedGaussParams(Params):
@@ -60,7 +71,6 @@ class MaskedTParams(MaskedGaussParams):
 
     df: Annotated[float, AfterValidator(positive)]
     joint: Literal["product", "multivariate"]
-    kl: Literal["monte_carlo", "quadrature"]
 
 
 PARAMS: dict[str, type[MaskedGaussParams]] = {"gauss": MaskedGaussParams, "t": MaskedTParams}
@@ -70,7 +80,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Train, with progress and a checkpoint; write model and history."""
     args = parse_paths(
         argv, "--split", "--out", "--history",
-        model=tuple(PARAMS), networks=("mlp", "conv"), seed=int,
+        model=tuple(PARAMS), networks=("mlp", "conv"), seed=int, optional={"epochs": int},
     )  # fmt: skip
     params = read_params(PARAMS[args.model]).model_dump()
     masked = params["masked"]
@@ -78,7 +88,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     device = pick_device(params["device"])
     if architecture["mixed_precision"]:
         check_bfloat16(device)
-    torch.use_deterministic_algorithms(True)
+    deterministic()
     init_seed, training_seed = np.random.SeedSequence(args.seed).generate_state(2).tolist()
 
     split = storage.load_arrays(args.split)
@@ -94,6 +104,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     )
     model = {key: architecture.pop(key) for key in ("widths", "latent")}
     mixed = architecture.pop("mixed_precision")
+    architecture["epochs"] = args.epochs or architecture["epochs"]
     vae = ConditionalVAE(
         args.model,
         df=params.get("df"),
@@ -119,7 +130,6 @@ def main(argv: Sequence[str] | None = None) -> None:
         warmup=masked["warmup"],
         bound=partial(conditional_elbo, hide=hide, mixed_precision=mixed),
         **architecture,
-        **{key: params[key] for key in ("kl",) if key in params},
     )
 
 

@@ -10,7 +10,7 @@ import difflib
 import math
 import re
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
@@ -160,7 +160,12 @@ def _declared_params(path: Path) -> set[str]:
     }
 
 
-def parse_paths(argv: Sequence[str] | None, *flags: str, **options: Any) -> argparse.Namespace:
+def parse_paths(
+    argv: Sequence[str] | None,
+    *flags: str,
+    optional: Mapping[str, type] | None = None,
+    **options: Any,
+) -> argparse.Namespace:
     """Parse the command line of a stage: paths under `flags`, anything else under `options`.
 
     Parameters
@@ -169,6 +174,8 @@ def parse_paths(argv: Sequence[str] | None, *flags: str, **options: Any) -> argp
         The arguments; None takes those of the process.
     *flags : str
         Names of required paths, such as ``"--out"``.
+    optional : mapping of str to type, optional
+        Options that may be left out, and are then None.
     **options : type or sequence
         Further required options: ``seed=int`` or ``model=("gauss", "t")`` for a choice.
     """
@@ -178,6 +185,8 @@ def parse_paths(argv: Sequence[str] | None, *flags: str, **options: Any) -> argp
     for name, kind in options.items():
         rule = {"type": kind} if isinstance(kind, type) else {"choices": kind}
         parser.add_argument(f"--{name}", required=True, **rule)
+    for name, kind in (optional or {}).items():
+        parser.add_argument(f"--{name}", type=kind)
     return parser.parse_args(argv)
 
 

@@ -8,8 +8,9 @@ import torch
 from exact import gen
 
 from vaefill.errors import InputError
+from vaefill.inference import infer
 from vaefill.missingness.mixture import draw_mixture
-from vaefill.models.conditional import ConditionalVAE, conditional_elbo
+from vaefill.models.conditional import ConditionalElbo, ConditionalVAE, conditional_elbo
 from vaefill.models.divergences import exact_kl
 from vaefill.models.likelihoods import Bernoulli
 from vaefill.training.fit import fit
@@ -48,17 +49,55 @@ def moved(vae: ConditionalVAE) -> ConditionalVAE:
 @each_model
 def test_terms_by_hand(digits, networks, family, df, joint):
     vae = moved(make(family, df, joint, networks=networks))
-    bound = conditional_elbo(vae, digits, gen(), hide=hiding(TOP), kl="quadrature")
+    bound = conditional_elbo(vae, digits, gen(), hide=hiding(TOP))
     hidden = TOP_HIDDEN.expand(60, 64)
     generator = gen()
     torch.randint(2**62, (), generator=generator)  # the seed of what is hidden
-    _, prior, likelihood = vae.condition(digits, ~hidden)
+    mu, prior, likelihood = vae.condition(digits, ~hidden)
     posterior = vae.posterior(digits, ~hidden)
-    logits = likelihood(posterior.rsample(generator)).logits.double()
-    terms = digits * logits.sigmoid().log() + (1 - digits) * (-logits).sigmoid().log()
-    expected = terms.where(hidden, 0).sum(1)
-    torch.testing.assert_close(bound.reconstruction.double(), expected, rtol=1e-4, atol=1e-4)
+    codes = {"reconstruction": posterior.rsample(generator), "single_pass": mu}
+    for name, code in codes.items():
+        logits = likelihood(code).logits.double()
+        terms = digits * logits.sigmoid().log() + (1 - digits) * (-logits).sigmoid().log()
+        expected = terms.where(hidden, 0).sum(1)
+        value = getattr(bound, name).double()
+        torch.testing.assert_close(value, expected, rtol=1e-4, atol=1e-4)
+    # It is the method of that name, which sees no hidden pixel.
+    images = digits.masked_fill(hidden, math.nan).reshape(60, 8, 8)
+    predicted = infer(vae, images, images.isnan(), method="single_pass", generator=gen()).mean
+    torch.testing.assert_close(predicted.flatten(1), likelihood(mu).mean)
     torch.testing.assert_close(bound.kl, exact_kl(posterior, prior))
+
+
+def test_loss_is_half_the_bound_and_half_the_single_pass():
+    bound = ConditionalElbo(*map(torch.tensor, ([-3.0, -5.0], [2.0, 4.0], [-1.0, -7.0])))
+    # Image by image: (3 + 2 + 1) / 2 and (5 + 4 + 7) / 2; with half the KL, 5 / 2 and 14 / 2.
+    assert bound.loss().item() == (3 + 8) / 2
+    assert bound.loss(0.5).item() == (2.5 + 7) / 2
+
+
+@pytest.mark.parametrize("joint", ["product", "multivariate"])
+def test_without_heavy_tails_a_t_has_the_terms_of_the_gaussian(digits, joint):
+    # The same weights, and nearly the same noise from the same generator.
+    gauss, t = (moved(make(*family)) for family in (("gauss",), ("t", math.inf, joint)))
+    bounds = [conditional_elbo(vae, digits, gen(), hide=hiding(TOP)) for vae in (gauss, t)]
+    for of_gauss, of_t in zip(*bounds, strict=True):
+        torch.testing.assert_close(of_t, of_gauss, rtol=1e-4, atol=1e-3)
+
+
+def test_the_code_of_a_t_model_lives_as_that_of_a_gaussian_one():
+    # The top is bright or dark whatever the bottom is: a code of one bit.
+    bright = torch.arange(60)[:, None] % 2 == 0
+    x = (bright & TOP_HIDDEN).float()
+    codes = {}
+    for family, df in (("gauss", None), ("t", 21.0)):
+        history = fit(
+            make(family, df, "product" if df else None), x, x, epochs=15, batch_size=10,
+            lr=2e-2, bound=partial(conditional_elbo, hide=hiding(TOP)), generator=gen(),
+        )  # fmt: skip
+        codes[family] = history[-1].valid_kl
+    assert codes["gauss"] > math.log(2)
+    assert codes["t"] == pytest.approx(codes["gauss"], rel=0.2)
 
 
 def test_each_step_hides_other_pixels_where_they_are_hidden_by_chance(digits):

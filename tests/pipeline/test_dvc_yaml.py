@@ -131,7 +131,8 @@ def test_paths_of_the_command_are_the_declared_ones(stage):
     given = {
         value
         for flag, value in flags_of(stage).items()
-        if flag not in {"--codes", "--method", "--networks", "--recipe", "--seed", "--truth"}
+        if flag
+        not in {"--codes", "--epochs", "--method", "--networks", "--recipe", "--seed", "--truth"}
         and (flag, value) not in {("--model", "gauss"), ("--model", "t")}
     }
     files = {

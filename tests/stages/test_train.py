@@ -48,8 +48,10 @@ def stage(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setitem(os.environ, "DVC_ROOT", str(tmp_path))
     deterministic = torch.are_deterministic_algorithms_enabled()
+    filling = torch.utils.deterministic.fill_uninitialized_memory
     yield Stage(tmp_path)
     torch.use_deterministic_algorithms(deterministic)
+    torch.utils.deterministic.fill_uninitialized_memory = filling
 
 
 @pytest.mark.parametrize("recipe", RECIPES)

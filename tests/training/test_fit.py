@@ -1,4 +1,6 @@
+import copy
 import math
+from functools import partial
 
 import numpy as np
 import pytest
@@ -10,7 +12,8 @@ from vaefill.models.divergences import exact_kl
 from vaefill.models.elbo import elbo
 from vaefill.models.likelihoods import Bernoulli
 from vaefill.models.vae import VAE
-from vaefill.training.fit import SCHEDULES, DivergedError, Epoch, fit
+from vaefill.training.fit import SCHEDULES, DivergedError, Epoch, fit, work
+from vaefill.training.optimizers import OPTIMIZERS
 
 FAMILIES = [("gauss", None), ("t", 5.0)]
 
@@ -71,11 +74,20 @@ def test_first_step_is_adams(digits):
 
 
 @pytest.mark.parametrize(
-    ("family", "df", "schedule"), [("gauss", None, "constant"), ("t", 5.0, "one_cycle")]
+    ("family", "df", "schedule", "optimizer"),
+    [
+        ("gauss", None, "constant", "adam"),
+        ("t", 5.0, "one_cycle", "adam"),
+        ("gauss", None, "one_cycle", "muon"),
+    ],
 )
 @pytest.mark.parametrize("stop", [1, 3])
-def test_resumed_run_is_bit_identical(digits, family, df, schedule, stop):
-    memory, settings = Memory(), {"schedule": schedule, "warmup": 0.4, "kl": "quadrature"}
+def test_resumed_run_is_bit_identical(digits, family, df, schedule, optimizer, stop):
+    memory = Memory()
+    settings = {
+        "schedule": schedule, "warmup": 0.4, "optimizer": optimizer,
+        "bound": partial(elbo, kl="quadrature"),
+    }  # fmt: skip
     whole = make(family, df)
     history = train(whole, digits, checkpoint=memory, **settings)
     resumed = make(family, df)
@@ -125,6 +137,15 @@ def test_one_cycle_by_hand():
     assert rates("one_cycle", lr=lr, steps=20, warmup=0.2)[3] == pytest.approx(lr)
 
 
+@pytest.mark.parametrize("steps", [3, 10, 49])
+def test_a_warmup_of_one_step_begins_at_the_peak(steps):
+    seen = rates("one_cycle", lr=0.3, steps=steps, warmup=1 / steps)
+    assert seen[0] == pytest.approx(0.3)
+    # From there it falls along the cosine of all schedules, through the half and to 0.
+    expected = 0.15 * (1 + np.cos(np.pi * np.arange(steps) / (steps - 1)))
+    assert seen == pytest.approx(expected, abs=2e-6)
+
+
 @pytest.mark.parametrize("schedule", SCHEDULES)
 def test_training_follows_the_schedule(digits, schedule):
     memory = Memory()
@@ -153,7 +174,9 @@ def test_one_step_by_hand(digits, family, df, kl, kl_weight):
         )
         parts.append(torch.nn.utils.parameters_to_vector(gradients))
     fitted = make(family, df)
-    settings = {"epochs": 1, "batch_size": 50, "kl": kl, "kl_weight": kl_weight}
+    settings = {
+        "epochs": 1, "batch_size": 50, "kl_weight": kl_weight, "bound": partial(elbo, kl=kl),
+    }  # fmt: skip
     (row,) = train(fitted, digits, **settings)
     gradient = torch.nn.utils.parameters_to_vector(p.grad for p in fitted.parameters())
     torch.testing.assert_close(gradient, parts[0] + kl_weight * parts[1])
@@ -165,7 +188,7 @@ def test_one_step_by_hand(digits, family, df, kl, kl_weight):
 
 def test_validation_by_quadrature_has_the_exact_kl_of_the_last_weights(digits):
     vae = make("t", 5.0)
-    row = train(vae, digits, kl="quadrature")[-1]
+    row = train(vae, digits, bound=partial(elbo, kl="quadrature"))[-1]
     posterior = vae.posterior(digits[50:])
     assert row.valid_kl == pytest.approx(exact_kl(posterior, vae.prior).mean().item())
 
@@ -179,6 +202,31 @@ def test_clipped_gradients_are_as_long_as_asked(digits):
     assert lengths[0] == lengths[1]
     # Adam divides a gradient by its size, but not one as small as its eps, 1e-8.
     assert 0 < lengths[2] < 0.01 * lengths[0]
+
+
+def test_work_by_hand(digits):
+    # A product of n x i with i x o is 2 n i o operations; forwards, and backwards by weights and,
+    # but for the image, by inputs.
+    vae, n = make("gauss", None), 16
+    widths = [(64, 32), (32, 16), (16, 4), (2, 16), (16, 32), (32, 64)]
+    products = sum(3 * i * o for i, o in widths) - 64 * 32
+    history = train(vae, digits, epochs=3, batch_size=n)
+    per_epoch = (
+        4 * 2 * n * products * 1e-12
+    )  # 50 images are four batches, the last one counted whole
+    assert [row.tflop for row in history] == pytest.approx(
+        [per_epoch, 2 * per_epoch, 3 * per_epoch]
+    )
+
+
+def test_counting_the_work_leaves_the_training_alone(digits):
+    vae, settings = make("t", 5.0), {"make": OPTIMIZERS["muon"], "bound": elbo}
+    before, state = copy.deepcopy(vae.state_dict()), torch.get_rng_state()
+    counts = [work(vae, digits[:n], **settings) for n in (10, 10, 20)]
+    assert counts[0] == counts[1] < counts[2] < 2 * counts[0], "the optimizer's do not grow with n"
+    assert all(torch.equal(vae.state_dict()[name], before[name]) for name in before)
+    assert all(parameter.grad is None for parameter in vae.parameters())
+    assert torch.equal(torch.get_rng_state(), state)
 
 
 def test_unknown_schedule_is_refused(digits):

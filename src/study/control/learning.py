@@ -127,13 +127,13 @@ def independent_axes(codes: Tensor) -> Tensor:
 
 
 def importance_elbo(
-    model: FactorModel, x: Tensor, generator: torch.Generator, *, kl: str, n_draws: int
+    model: FactorModel, x: Tensor, generator: torch.Generator, *, n_draws: int
 ) -> Elbo:
     r"""Estimate the importance-weighted bound [3]_ per row, as `vaefill.training.fit.fit` asks.
 
     .. math:: \ln p(x) \ge \mathbb E \ln \frac1K \sum_k \frac{p(x|z_k) \, p(z_k)}{q(z_k|x)}
 
-    It has no KL of its own: all of it stands as the reconstruction, and `kl` does not matter.
+    It has no KL of its own: all of it stands as the reconstruction.
     """
     posterior = model.posterior(x)
     z = posterior.rsample(generator, (n_draws,))

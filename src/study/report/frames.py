@@ -34,6 +34,8 @@ class Column(NamedTuple):
         Whether a cell may be empty: it is then "" or nan.
     infinite : bool
         Whether a number may be infinite all the same.
+    optional : bool
+        Whether a table may lack the column.
     """
 
     kind: type = str
@@ -41,6 +43,7 @@ class Column(NamedTuple):
     low: float = -math.inf
     empty: bool = False
     infinite: bool = False
+    optional: bool = False
 
     @property
     def rule(self) -> str:
@@ -84,7 +87,8 @@ def read(
     path : path-like
         A CSV file with a header.
     columns : mapping of str to Column
-        Those that it must have, in any order; they come first, in the order given here.
+        Those that it must have, but for optional ones, in any order; they come first, in the order
+        given here.
     key : sequence of str
         Columns that name a row: no two rows agree in all of them.
     rest : Column, optional
@@ -103,11 +107,12 @@ def read(
         raise InputError(f"{path}: no rows in it; {remedy}")
 
     for name in columns:
-        if name not in table:
+        if name not in table and not columns[name].optional:
             raise InputError(f"{path}: line 1: no column {name}; {remedy}")
-    names = [*columns, *(name for name in table if name not in columns)]
-    if rest is None and len(names) > len(columns):
-        raise InputError(f"{path}: line 1: unknown column {names[-1]}; {remedy}")
+    others = [name for name in table if name not in columns]
+    if rest is None and others:
+        raise InputError(f"{path}: line 1: unknown column {others[-1]}; {remedy}")
+    names = [*(name for name in columns if name in table), *others]
     values = {}
     for name in names:
         column = columns.get(name, rest)

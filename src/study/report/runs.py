@@ -50,6 +50,7 @@ _HISTORY |= {
     for part in ("train", "valid")
     for term in ("loss", "reconstruction", "kl")
 }
+_HISTORY["tflop"] = Column(float, low=0, optional=True)  # not counted at first
 _HISTORY |= dict.fromkeys(ENVIRONMENT, Column())
 
 
@@ -109,7 +110,8 @@ def load_histories(reports: str | Path, runs: Iterable[tuple[str, str, int]]) ->
     -------
     DataFrame
         `RUN`, then one row per epoch: losses and their terms in nats per image, on training and
-        on validation images, and `ENVIRONMENT`, the same for all epochs of a run.
+        on validation images, ``tflop``, the work of training up to there (nan where nobody counted
+        it), and `ENVIRONMENT`, the same for all epochs of a run.
 
     Raises
     ------
@@ -121,7 +123,7 @@ def load_histories(reports: str | Path, runs: Iterable[tuple[str, str, int]]) ->
         path = Path(reports, "training", run[0], f"{run[1]}-{run[2]}.csv")
         history = read(path, _HISTORY, key=["epoch"])
         histories.append(history.assign(**dict(zip(RUN, run, strict=True))))
-    return pd.concat(histories, ignore_index=True)[[*RUN, *_HISTORY]]
+    return pd.concat(histories, ignore_index=True).reindex(columns=[*RUN, *_HISTORY])
 
 
 def environments(histories: pd.DataFrame) -> pd.DataFrame:

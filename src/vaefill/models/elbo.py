@@ -34,6 +34,10 @@ class Elbo(NamedTuple):
     reconstruction: Tensor
     kl: Tensor
 
+    def loss(self, kl_weight: float = 1.0) -> Tensor:
+        """Return what training minimises: the mean over images of `kl_weight` kl less the rest."""
+        return -self.reconstruction.mean() + kl_weight * self.kl.mean()
+
 
 def elbo(
     vae: VAE,

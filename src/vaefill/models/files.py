@@ -25,7 +25,7 @@ def save(path: str | Path, model: Model) -> None:
     # JSON has no infinity: df travels as text.
     arguments: dict[str, Any] = model.architecture
     architecture = {**arguments, "df": str(arguments["df"])}
-    weights = {name: tensor.cpu() for name, tensor in model.state_dict().items()}
+    weights = {name: tensor.cpu().contiguous() for name, tensor in model.state_dict().items()}
     metadata = {"architecture": json.dumps(architecture, sort_keys=True)}
     write_bytes(path, safetensors.torch.save(weights, metadata))
 

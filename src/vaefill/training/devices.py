@@ -24,6 +24,13 @@ def pick_device(name: Device) -> torch.device:
     return torch.device("cuda" if available and name != "cpu" else "cpu")
 
 
+def deterministic() -> None:
+    """Have PyTorch compute the same bytes each time, and refuse what it cannot."""
+    torch.use_deterministic_algorithms(True)
+    # It would fill all new memory, against reading it before it is written: we do not.
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
+
+
 def check_bfloat16(device: torch.device) -> None:
     """Refuse a device that has no bfloat16 of its own.
 

@@ -11,6 +11,7 @@ References
    variational framework", ICLR 2017.
 """
 
+import copy
 import math
 from collections.abc import Callable
 from functools import partial
@@ -20,9 +21,10 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler, OneCycleLR
+from torch.utils.flop_counter import FlopCounterMode
 
 from vaefill.errors import InputError
-from vaefill.models.elbo import Elbo, elbo
+from vaefill.models.elbo import elbo
 from vaefill.models.vae import one_of
 from vaefill.training.optimizers import OPTIMIZERS
 
@@ -45,7 +47,8 @@ class Epoch(NamedTuple):
     """Means over one epoch, in nats per image; loss = reconstruction + kl = -ELBO.
 
     The training terms are running means over the batches while the weights change, the
-    validation terms belong to the weights at the end of the epoch.
+    validation terms belong to the weights at the end of the epoch. ``tflop`` is the work of all
+    training steps so far, in 10^12 floating-point operations, see `work`.
     """
 
     epoch: int
@@ -55,6 +58,25 @@ class Epoch(NamedTuple):
     valid_loss: float
     valid_reconstruction: float
     valid_kl: float
+    tflop: float
+
+
+class Bound(Protocol):
+    """Terms of a bound per image, in nats, and what training makes of them."""
+
+    @property
+    def reconstruction(self) -> Tensor:
+        """How well images come out, of shape (n,)."""
+        ...
+
+    @property
+    def kl(self) -> Tensor:
+        """What their codes cost, of shape (n,)."""
+        ...
+
+    def loss(self, kl_weight: float = 1.0) -> Tensor:
+        """Return what is minimised."""
+        ...
 
 
 def constant(optimizer: Optimizer, *, lr: float, steps: int, warmup: float) -> LRScheduler:
@@ -67,6 +89,8 @@ def one_cycle(optimizer: Optimizer, *, lr: float, steps: int, warmup: float) -> 
 
     Both ways along a cosine, from a twenty-fifth of `lr`. Adam's moments stay as they are.
     """
+    if warmup * steps == 1:  # just less: OneCycleLR would divide by the way to the first step, 0
+        warmup *= 1 - 1e-9
     return OneCycleLR(optimizer, lr, total_steps=steps, pct_start=warmup, cycle_momentum=False)
 
 
@@ -96,10 +120,9 @@ def fit(
     optimizer: str = "adam",
     schedule: str = "constant",
     warmup: float = 0.1,
-    kl: str = "monte_carlo",
     kl_weight: float = 1.0,
     clip: float | None = None,
-    bound: Callable[..., Elbo] = elbo,
+    bound: Callable[[Any, Tensor, torch.Generator], Bound] = elbo,
     generator: torch.Generator,
     checkpoint: Checkpoint | None = None,
     progress: Callable[[Epoch], None] | None = None,
@@ -108,7 +131,7 @@ def fit(
 
     .. math:: -\mathbb E_{q(z|x)} \ln p(x|z) + \beta\, \mathrm{KL}(q(z|x) \| p(z))
 
-    with :math:`\beta` = `kl_weight`, 1 for the ELBO itself.
+    with :math:`\beta` = `kl_weight`, 1 for the ELBO itself; or another loss that `bound` has.
 
     Parameters
     ----------
@@ -122,21 +145,19 @@ def fit(
         Images per step.
     lr : float
         Learning rate: the highest, where the schedule moves it.
-    optimizer : {"adam", "sgd", "momentum"}
+    optimizer : {"adam", "sgd", "momentum", "muon"}
         A key of `vaefill.training.optimizers.OPTIMIZERS`.
     schedule : {"constant", "one_cycle"}
         A key of `SCHEDULES`.
     warmup : float, default=0.1
         Share of the steps in which ``one_cycle`` raises the rate, in (0, 1).
-    kl : {"monte_carlo", "quadrature"}
-        How the KL is computed, see `vaefill.models.elbo.elbo`.
     kl_weight : float, default=1
         :math:`\beta` of [2]_, 0 or above. The history's terms stay unweighted.
     clip : float, optional
         The longest gradient; one that is longer is shortened to it, as by a batch that holds a
         row from far out. Without it all stay as they are.
     bound : callable, default=elbo
-        The terms of the objective per image: ``bound(vae, x, generator, kl=kl)``.
+        The terms of the objective per image: ``bound(vae, x, generator)``.
     generator : torch.Generator
         Source of data order and draws, on the model's device.
     checkpoint : Checkpoint, optional
@@ -157,8 +178,10 @@ def fit(
         When a term of the loss is not finite; the message names epoch, batch and term.
     """
     schedule_of = SCHEDULES[one_of("schedule", schedule, SCHEDULES)]
-    stepper = OPTIMIZERS[one_of("optimizer", optimizer, OPTIMIZERS)](vae, lr)
-    steps = epochs * math.ceil(len(train) / batch_size)
+    make = OPTIMIZERS[one_of("optimizer", optimizer, OPTIMIZERS)]
+    stepper = make(vae, lr)
+    steps_per_epoch = math.ceil(len(train) / batch_size)
+    steps = epochs * steps_per_epoch
     scheduler = schedule_of(stepper, lr=lr, steps=steps, warmup=warmup)
     # Validation draws start from the same state each epoch: the curve shows the model, not them.
     valid_state = generator.get_state()
@@ -171,23 +194,24 @@ def fit(
         generator.set_state(state["generator"])
         valid_state = state["valid_generator"]
         history = [Epoch(*row) for row in state["history"]]
+    tflop = steps_per_epoch * 1e-12 * work(vae, train[:batch_size], make=make, bound=bound)
 
     for epoch in range(len(history) + 1, epochs + 1):
         order = torch.randperm(len(train), generator=generator, device=train.device)
         terms = []
         for batch in order.split(batch_size):
-            value = bound(vae, train.index_select(0, batch), generator, kl=kl)
-            reconstruction, divergence = -value.reconstruction.mean(), value.kl.mean()
+            value = bound(vae, train.index_select(0, batch), generator)
             stepper.zero_grad()
-            (reconstruction + kl_weight * divergence).backward()
+            value.loss(kl_weight).backward()
             if clip is not None:
                 nn.utils.clip_grad_norm_(vae.parameters(), clip)
             stepper.step()
             scheduler.step()
-            terms.append(torch.stack([reconstruction.detach(), divergence.detach()]))
+            terms.append(_terms(value))
         train_terms = _mean_terms(terms, order.split(batch_size), epoch)
-        valid_terms = _validate(partial(bound, vae, kl=kl), valid, batch_size, valid_state, epoch)
-        history.append(Epoch(epoch, sum(train_terms), *train_terms, sum(valid_terms), *valid_terms))
+        valid_terms = _validate(partial(bound, vae), valid, batch_size, valid_state, epoch)
+        losses = sum(train_terms), *train_terms, sum(valid_terms), *valid_terms
+        history.append(Epoch(epoch, *losses, epoch * tflop))
         if checkpoint:
             checkpoint.save(
                 {
@@ -204,9 +228,46 @@ def fit(
     return history
 
 
+def work(
+    vae: nn.Module,
+    x: Tensor,
+    *,
+    make: Callable[[nn.Module, float], Optimizer],
+    bound: Callable[[Any, Tensor, torch.Generator], Bound],
+) -> int:
+    """Count the floating-point operations of one training step, on a copy of the model.
+
+    Those of matrix products and convolutions, forwards, backwards and in the optimizer, a product
+    and its sum as two: nearly all there are. Nothing is measured, so that the number is the same on
+    every machine.
+
+    Parameters
+    ----------
+    vae : nn.Module
+        Left as it is.
+    x : Tensor of shape (n, pixels)
+        A batch.
+    make : callable
+        A value of `vaefill.training.optimizers.OPTIMIZERS`.
+    bound : callable
+        See `fit`.
+    """
+    vae = copy.deepcopy(vae)
+    optimizer = make(vae, 0.0)
+    with FlopCounterMode(display=False) as counter:
+        bound(vae, x, torch.Generator(x.device)).loss().backward()
+        optimizer.step()
+    return int(counter.get_total_flops())
+
+
+def _terms(value: Bound) -> Tensor:
+    """Reconstruction and KL, means over a batch."""
+    return torch.stack([-value.reconstruction.detach().mean(), value.kl.detach().mean()])
+
+
 @torch.no_grad()
 def _validate(
-    bound: Callable[[Tensor, torch.Generator], Elbo],
+    bound: Callable[[Tensor, torch.Generator], Bound],
     valid: Tensor,
     batch_size: int,
     state: Tensor,
@@ -217,8 +278,7 @@ def _validate(
     batches = valid.split(batch_size)
     terms = []
     for x in batches:
-        value = bound(x, generator)
-        terms.append(torch.stack([-value.reconstruction.mean(), value.kl.mean()]))
+        terms.append(_terms(bound(x, generator)))
     return _mean_terms(terms, batches, epoch, ", validation")
 
 

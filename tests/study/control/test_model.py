@@ -105,10 +105,10 @@ def test_the_start_is_probabilistic_pca_with_its_exact_posterior():
     model = FactorModel("gauss", df=5.0, **sizes, hidden=0, generator=generator())
     start(model, x)
     # Where q is p(z|x), every weight is ln p(x), whatever was drawn.
-    bound, kl = importance_elbo(model, x, generator(), kl="", n_draws=1)
+    bound, kl = importance_elbo(model, x, generator(), n_draws=1)
     assert bound.mean().item() == pytest.approx(PCA(1).fit(x).score(x), abs=2e-3)
     torch.testing.assert_close(
-        bound, importance_elbo(model, x, generator(5), kl="", n_draws=3).reconstruction,
+        bound, importance_elbo(model, x, generator(5), n_draws=3).reconstruction,
         rtol=1e-4, atol=1e-3,
     )  # fmt: skip
     assert not kl.any()

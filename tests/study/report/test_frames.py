@@ -47,6 +47,20 @@ def test_other_columns_share_one_rule(tmp_path):
         read(path, {"seed": Column(int)})
 
 
+def test_optional_columns_may_be_missing_but_not_broken(tmp_path):
+    columns = {"seed": Column(int), "tflop": Column(float, low=0, optional=True)}
+    frames = [
+        read(write(tmp_path / "a.csv", lines), columns)
+        for lines in (["seed", "1"], ["tflop,seed", "2.5,1"])
+    ]
+    assert [frame.to_dict("list") for frame in frames] == [
+        {"seed": [1]},
+        {"seed": [1], "tflop": [2.5]},
+    ]
+    with pytest.raises(InputError, match="line 2: tflop '-1' must be a finite number from 0"):
+        read(write(tmp_path / "a.csv", ["tflop,seed", "-1,1"]), columns)
+
+
 @pytest.mark.parametrize(
     ("line", "row", "message"),
     [

@@ -10,6 +10,7 @@ import pytest
 from imputation_files import ERRORS, FEW, SECONDS, SQUARE, loaded, name, score_rows, sheet
 from scipy import stats
 
+from study.report import budgets
 from study.report.figures.imputation import planned
 from study.report.formats import duration
 from study.report.imputers import BASELINES
@@ -34,7 +35,7 @@ def pages(tried, **params):
     """What the page says, and its text."""
     rows = [(*run, "cpu", "3.11", "2.13", "float32") for run in tried.runs]
     histories = pd.DataFrame(rows, columns=["recipe", "model", "seed", *ENVIRONMENT])
-    found = page(tried, histories, PARAMS | params)
+    found = page(tried, histories, PARAMS | params, budgets.load("nowhere"))
     return found, render("imputation.md.j2", found)
 
 

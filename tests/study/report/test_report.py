@@ -164,6 +164,16 @@ def project(tmp_path, monkeypatch, written):
     return tmp_path
 
 
+def test_histories_are_read_with_and_without_the_work_of_training(tmp_path):
+    write_history(tmp_path, "slides", "gauss", 0)
+    write_history(tmp_path, "conv", "gauss", 0, tflop=7.5)
+    runs = [("slides", "gauss", 0), ("conv", "gauss", 0)]
+    assert load_histories(tmp_path, runs[:1])["tflop"].isna().all()
+    both = load_histories(tmp_path, runs).groupby("recipe")["tflop"].mean()
+    assert both["conv"] == 7.5
+    assert np.isnan(both["slides"])
+
+
 def top(text):
     """The first screen: what stands between the title and the first section."""
     return text.split("\n## ")[0].split("\n", 1)[1].strip()

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 
 from study.report import formats
+from study.report.budgets import budgets
 from study.report.figures import imputation as figures
 from study.report.formats import MODELS, NONE, duration, share, texts
 from study.report.imputers import BASELINES, GROUPS, SOURCES, Imputers
@@ -93,10 +94,13 @@ def imputers(tried: Imputers) -> dict[str, Any]:
     }
 
 
-def page(tried: Imputers, histories: pd.DataFrame, params: Mapping[str, Any]) -> dict[str, Any]:
+def page(
+    tried: Imputers, histories: pd.DataFrame, params: Mapping[str, Any], work: pd.DataFrame
+) -> dict[str, Any]:
     """Return all that ``imputation.md.j2`` says.
 
-    `histories` are those of the models that were used, as from `study.report.runs`; `params`
+    `histories` are those of the models that were used, as from `study.report.runs`; `work` is what
+    training work buys, as from `study.report.budgets`, maybe nothing; `params`
     holds ``dataset``, ``mask``, ``split``, ``infer`` and ``degrade``. Targets are MNIST's alone.
     """
     first = imputers(tried)
@@ -112,6 +116,7 @@ def page(tried: Imputers, histories: pd.DataFrame, params: Mapping[str, Any]) ->
         "honest": _honest(tried.scores),
         "scores": {MISSING[m]: _scores_table(tried, m) for m in MECHANISMS},
         "draws": _draws(tried.draws),
+        "budgets": budgets(work),
         "degradation": {
             MISSING.get(m, m): _degradation(tried.degradation, m) for m in (*MECHANISMS, "others")
         },
