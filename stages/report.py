@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import pandas as pd
 from pydantic import AfterValidator, Field, ValidationInfo, field_validator
 
-from study.params import Params, Seed, parse_paths, read_params, run
+from study.params import Params, Seeds, distinct, parse_paths, read_params, run
 from study.report.control import load as load_control
 from study.report.control import section
 from study.report.experiments import read_sweep
@@ -32,13 +32,6 @@ from study.trials.sweep import SweepParams, load_plan
 from vaefill.storage import save_json, save_table, write_bytes, write_text
 
 
-def distinct(values: list[Any]) -> list[Any]:
-    """Check for a field: nothing twice, because the same run twice is not two runs."""
-    if len(set(values)) < len(values):
-        raise ValueError("must not hold a value twice")
-    return values
-
-
 class Split(Params):
     """The `split` section."""
 
@@ -50,7 +43,7 @@ class Split(Params):
 class ReportParams(SweepParams):
     """Params of the stage; some are only shown, and checked by the stages that use them."""
 
-    seeds: Annotated[list[Seed], Field(min_length=1), AfterValidator(distinct)]
+    seeds: Seeds
     split: Split
     model: dict[str, Any]
     train: dict[str, dict[str, Any]]
