@@ -25,9 +25,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = parse_paths(argv, "--split", "--out")
     section = read_params(DegradeBaselinesParams).degrade
     split = storage.load_arrays(args.split)
-    train, test = (
-        split[f"{part}_images"] / np.float32(255) for part in ("train", "test")
-    )
+    train, test = (split[f"{part}_images"] / np.float32(255) for part in ("train", "test"))
     cases = list(grid(section["curves"], section["others"]))
     rows = []
     for name in section["baselines"]:

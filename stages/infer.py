@@ -1,4 +1,4 @@
-"""Stages `infer`, `infer_mlp` and `infer_conv`: the missing test pixels, by one method with one model."""
+"""Stages `infer`, `infer_mlp` and `infer_conv`: the missing pixels, by one method and model."""
 
 from collections.abc import Sequence
 from typing import Annotated, Any
@@ -54,9 +54,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     labels = storage.load_arrays(args.split)["test_labels"][: section.images]
     arrays: dict[str, Any] = {}
     for mechanism, trial in trials.items():
-        inferred, found = try_imputer(
-            imputer, trial, n_draws=section.n_draws, seed=section.seed
-        )
+        inferred, found = try_imputer(imputer, trial, n_draws=section.n_draws, seed=section.seed)
         found["sheet"] = draws_sheet(imputer, inferred, trial.test, hard_cases(trial.test, labels))
         said = (f"{name} {value:.6g}" for name, value in headline(trial.test, found).items())
         print(f"{mechanism}: missing pixels: {', '.join(said)}")

@@ -50,6 +50,8 @@ class ReportParams(SweepParams):
     recipes: Annotated[list[str], Field(min_length=1), AfterValidator(distinct)]
     mask: dict[str, Any]
     evaluate: dict[str, Any]
+    infer: dict[str, Any]
+    masked: dict[str, Any]
     compare: dict[str, Any]
 
     @field_validator("recipes")
@@ -68,7 +70,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = parse_paths(argv, "--reports", "--sweep", "--plan")
     reports = args.reports
     params = read_params(ReportParams)
-    tried = load(reports, dataset=params.dataset)
+    recipes = [params.infer["recipe"], *params.masked["networks"]]
+    tried = load(reports, recipes, dataset=params.dataset)
     metrics = load_metrics(reports, params.recipes, params.seeds)
     histories = load_histories(reports, product(params.recipes, MODELS, params.seeds))
     others = load_histories(reports, tried.runs)
@@ -97,7 +100,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     }
     for name, figure in drawn.items():
         write_bytes(reports / "figures" / f"{name}.png", to_png(figure))
-    rows = report.score_rows(metrics.scores, score_rows(reports))
+    rows = report.score_rows(metrics.scores, score_rows(reports, recipes))
     save_table(reports / "scores.csv", SCORE_COLUMNS, rows)
     save_json(reports / "summary.json", report.summary(metrics.scores))
     write_text(reports / "report.md", render("report.md.j2", page))

@@ -2,8 +2,6 @@
 
 from collections.abc import Sequence
 
-import numpy as np
-
 from study.params import Count, NetworkSeeds, Params, parse_paths, read_params, run
 from study.trials.assessment import ink_rows
 from vaefill import storage
@@ -35,7 +33,7 @@ class RubinParams(Params):
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Estimate the mean ink of each digit from draws of one model, the Gaussian of the first seed."""
+    """Estimate the mean ink of each digit, by the Gaussian model of the first seed."""
     args = parse_paths(argv, "--split", "--missing", "--inferred", "--out")
     params = read_params(RubinParams)
     pooled, masked = params.assess.pooled, params.masked

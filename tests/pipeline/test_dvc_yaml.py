@@ -157,7 +157,7 @@ def test_uncached_outputs_are_metrics_and_plots():
         for out in stage.get("outs", [])
         if isinstance(out, dict)
     }
-    assert uncached == {"assess", "images", "imputation", "report", "sweep"}
+    assert uncached == {"images", "imputation", "report", "rubin", "sweep"}
 
 
 def test_people_compare_experiments_by_one_file():
