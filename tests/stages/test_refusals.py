@@ -10,9 +10,9 @@ from stages.control import ControlParams
 from stages.degrade import DegradeParams
 from stages.evaluate import EvaluateParams
 from stages.fetch_mnist import FetchParams
-from stages.infer import InferParams
 from stages.images import ImagesParams
 from stages.impute import ImputeParams
+from stages.infer import InferParams
 from stages.mask import MaskParams
 from stages.report import ReportParams
 from stages.rubin import RubinParams

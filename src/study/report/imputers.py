@@ -115,9 +115,13 @@ class Imputers(NamedTuple):
 
     @property
     def runs(self) -> list[tuple[str, str, int]]:
-        """Recipe, model and seed of every trained model that was used."""
+        """Recipe, model and seed of every trained model that was used, in this order."""
         runs = self.scores[["recipe", "model", "seed"]].dropna().drop_duplicates()
-        return [*runs.astype({"seed": int}).itertuples(index=False, name=None)]
+        recipes = list(runs["recipe"].unique())
+        return sorted(
+            runs.astype({"seed": int}).itertuples(index=False, name=None),
+            key=lambda run: (recipes.index(run[0]), MODELS.index(run[1]), run[2]),
+        )
 
     @property
     def seeds(self) -> dict[str, list[int]]:
@@ -142,13 +146,10 @@ def load(reports: str | Path, recipes: Sequence[str], *, dataset: str | None = N
         When there are no scores, or a file is not what it should be.
     """
     folder = Path(reports, "imputation")
-    scores = _scores(folder, recipes)
+    scores = _by_recipe(folder, "scores", recipes)
     complete = scores.loc[scores["model"] == "complete", "value"].mean()
     scores = scores[(scores["output"] == "imputation") & (scores["model"] != "complete")]
-    degradation = pd.concat(
-        _perhaps(folder / "degradation" / f"{name}.csv", "degradation")
-        for name in (WITHOUT, *recipes)
-    )
+    degradation = _by_recipe(folder, "degradation", recipes)
     times, rubin, left_out = (
         _perhaps(folder / f"{name}.csv", name) for name in ("timings", "rubin", "left_out")
     )
@@ -168,19 +169,27 @@ def load(reports: str | Path, recipes: Sequence[str], *, dataset: str | None = N
 
 def score_rows(reports: str | Path, recipes: Sequence[str]) -> pd.DataFrame:
     """Return the rows for ``scores.csv``: all but the levels that only the curve is drawn of."""
-    rows = _scores(Path(reports, "imputation"), recipes)
+    rows = _by_recipe(Path(reports, "imputation"), "scores", recipes)
     rows = rows[rows["level"].isna() | rows["level"].isin(INTERVALS)]
     return rows[list(SCORE_COLUMNS)].astype({"seed": "Int64"})
 
 
-def _scores(folder: Path, recipes: Iterable[str]) -> pd.DataFrame:
-    paths = (folder / "scores" / f"{name}.csv" for name in (WITHOUT, *recipes))
-    return pd.concat([_read(path, "scores") for path in paths], ignore_index=True)
+def _by_recipe(folder: Path, kind: str, recipes: Iterable[str]) -> pd.DataFrame:
+    """Read the tables of imputers without a VAE and of `recipes`, one after the other."""
+    tables = []
+    for name in (WITHOUT, *recipes):
+        path = folder / kind / f"{name}.csv"
+        rows = _perhaps(path, kind)
+        recipe = "" if name == WITHOUT else name
+        rule = f"recipe must be {recipe!r}, as the file's name says"
+        require(path, rows["recipe"] == recipe, rule)
+        tables.append(rows)
+    return pd.concat(tables, ignore_index=True)
 
 
 def _perhaps(path: Path, kind: str) -> pd.DataFrame:
-    """Read a table that may be missing: it has no rows then."""
-    if path.exists():
+    """Read a table; it may be missing, and has no rows then, unless it holds scores."""
+    if path.exists() or kind == "scores":
         return _read(path, kind)
     rows = pd.DataFrame({name: pd.Series(dtype=c.kind) for name, c in _TABLES[kind].items()})
     return rows.assign(level=pd.Series(dtype=float)) if "metric" in rows else rows
@@ -190,22 +199,23 @@ def _read(path: Path, kind: str) -> pd.DataFrame:
     """Read a table, and hold it to the rules of several columns."""
     columns = _TABLES[kind]
     key = [name for name in columns if name not in _NUMBERS]
-    rows = read(path, columns, key=key, remedy=_REMEDIES.get(kind, REMEDY))
+    remedy = _REMEDIES.get(kind, REMEDY)
+    rows = read(path, columns, key=key, remedy=remedy)
     for name in {"recipe", "method", "seed"} & set(columns):
         has = rows[name].notna() & (rows[name] != "")
         rule = f"{name}: models {' and '.join(MODELS)} have one, and no others"
-        require(path, has == rows["model"].isin(MODELS), rule)
+        require(path, has == rows["model"].isin(MODELS), rule, remedy)
     if "seconds" in rows:
-        require(path, rows["seconds"] > 0, "seconds must be positive", _REMEDIES["timings"])
+        require(path, rows["seconds"] > 0, "seconds must be positive", remedy)
     if "setting" in rows:
         rule = f"setting: {' and '.join(MECHANISMS)} have one, and no others"
-        require(path, rows["setting"].notna() == rows["mechanism"].isin(MECHANISMS), rule)
+        require(path, rows["setting"].notna() == rows["mechanism"].isin(MECHANISMS), rule, remedy)
     if "metric" in rows:
         head, _, level = rows["metric"].str.partition("_").T.to_numpy()
         leveled = np.isin(head, ("coverage", "covered", "width"))
         rows["level"] = pd.to_numeric(pd.Series(level).where(leveled), errors="coerce")
         rule = "metric: the level of a coverage must be a number in (0, 1)"
-        require(path, ~leveled | rows["level"].between(0, 1, inclusive="neither"), rule)
+        require(path, ~leveled | rows["level"].between(0, 1, inclusive="neither"), rule, remedy)
     return rows
 
 

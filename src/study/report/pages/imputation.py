@@ -270,7 +270,7 @@ def _pairs_table(found: pd.DataFrame) -> pd.DataFrame:
     return texts(found, {
         "imputer": lambda row: row.imputer,
         "missing": lambda row: MISSING[row.mechanism],
-        "seeds": lambda row: str(row.n),
+        "seeds": lambda row: f"{row.n:g}",
         "Gaussian": lambda row: formats.number(row.reference, row.metric),
         "t prior": lambda row: formats.number(row.other, row.metric),
         "t − Gaussian": difference,
@@ -373,7 +373,7 @@ def _emphasised(wide: pd.DataFrame, scores: list[Score]) -> pd.DataFrame:
 def _marked(table: pd.DataFrame, lost: pd.DataFrame) -> pd.DataFrame:
     """Mark the rows, by imputer and latent, of models whose code carries nothing."""
     models = set(zip(lost["recipe"], lost["model"].map(MODELS), strict=True))
-    rows = zip(table["imputer"].str.split("`").str[1], table["latent"], strict=True)
+    rows = zip(table["imputer"].astype(str).str.split("`").str[1], table["latent"], strict=True)
     marks = [MARK if row in models else "" for row in rows]
     return table.assign(latent=table["latent"] + marks)
 
@@ -426,7 +426,8 @@ def _left_out(rows: pd.DataFrame) -> dict[str, Any]:
     """Show what methods of former runs reached, beside what they cost."""
     cells = {score.title: pairs(rows, score) for score in (MSE, COVERAGE, FLAGGED)}
     seconds = pairs(rows, SECONDS).droplevel("mechanism")
-    table = pd.DataFrame(cells, dtype=object).fillna(NONE).reset_index()
+    index = [(m, imputer) for imputer in rows["imputer"].unique() for m in MECHANISMS]
+    table = pd.DataFrame(cells, dtype=object).reindex(index).fillna(NONE).reset_index()
     table["seconds"] = table["imputer"].astype(str).map(seconds)
     table["mechanism"] = table["mechanism"].map(MISSING)
     images = rows[rows["metric"] == "images"].groupby("region")["value"].max()
