@@ -17,7 +17,6 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from stages.degrade import expect
 from stages.infer import InferParams
 from study.params import read_params
 from study.trials.comparison import MODELS
@@ -48,17 +47,18 @@ def imputers(
     infer, masked = params.infer, params.masked
     methods = {infer.recipe: infer.methods}
     methods |= {networks: masked["methods"] for networks in masked["networks"]}
+    seeds = masked["seeds"] | {infer.recipe: infer.seeds}
     for recipe, names in methods.items():
         for method in names:
             for model in MODELS:
                 imputer = load_imputer(
-                    f"models/{recipe}/{model}/{infer.seeds[0]}.safetensors",
+                    f"models/{recipe}/{model}/{seeds[recipe][0]}.safetensors",
                     method=method,
                     n_draws=infer.n_draws,
                     generator=torch.Generator(device).manual_seed(infer.seed),
                     settings=infer.settings.get(method, {}),
                 )
-                yield (recipe, model, method), partial(expect, imputer)
+                yield (recipe, model, method), imputer.predict
 
 
 def measure(

@@ -1,115 +1,87 @@
-"""Stage `assess`: score every imputer on the test images."""
+"""Stages `assess` and `assess_masked`: score the imputers of one recipe."""
 
-from collections.abc import Iterator, Sequence
-from pathlib import Path
+from collections.abc import Sequence
+from itertools import product
 from typing import Any
 
 import numpy as np
 
-from study.params import Count, Params, Seed, parse_paths, read_params, run
-from study.trials.assessment import (
-    COLUMNS,
-    Row,
-    Source,
-    accuracy_rows,
-    in_order,
-    ink_rows,
-    uncertainty_rows,
-)
-from study.trials.recognition import accuracy, train_classifier
+from study.params import Count, NetworkSeeds, Params, Seeds, parse_paths, read_params, run
+from study.trials.assessment import COLUMNS, Row, Source, in_order, source_rows
+from study.trials.comparison import MODELS
+from study.trials.recognition import accuracy, load_classifier
 from study.trials.tiles import save_tiles
 from vaefill import storage
-from vaefill.errors import InputError
 
-MODELS = ("gauss", "t")
-RUBIN_COLUMNS = ("digit", "source", "estimate", "low", "high", "fmi")
 PICTURED = "square"  # what is missing in the sheets of draws: there is more than one way to go on
 
 
-class Section(Params):
+class AssessSection(Params):
     """Section `assess`."""
 
-    seed: Seed
     shown: list[str]
     pooled: str
 
 
-class AssessParams(Params):
-    """What `assess` reads."""
+class InferSection(Params, extra="ignore"):
+    """What is read of section `infer`."""
 
-    assess: Section
-    infer: dict[str, Any]
-    masked: dict[str, Any]
+    recipe: str
+    seeds: Seeds
+    methods: list[str]
+    images: Count
+
+
+class MaskedSection(Params, extra="ignore"):
+    """What is read of section `masked`."""
+
+    seeds: NetworkSeeds
+    methods: list[str]
+
+
+class AssessParams(Params):
+    """What the stages read."""
+
+    assess: AssessSection
+    infer: InferSection
+    masked: MaskedSection
     threads: Count
 
 
-def sources(params: AssessParams) -> Iterator[Source]:
+def sources(recipe: str, params: AssessParams) -> list[Source]:
     """Name every method with every model that it was used with."""
     infer, masked = params.infer, params.masked
-    methods = {infer["recipe"]: infer["methods"]}
-    methods |= {networks: masked["methods"] for networks in masked["networks"]}
-    for recipe, names in methods.items():
-        for model in MODELS:
-            for seed in infer["seeds"]:
-                yield from (Source(recipe, model, seed, name) for name in names)
+    if recipe == infer.recipe:
+        seeds, methods = infer.seeds, infer.methods
+    else:
+        seeds, methods = masked.seeds[recipe], masked.methods
+    return [Source(recipe, *run) for run in product(MODELS, seeds, methods)]
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Write the scores, the worked example of Rubin's rules, and sheets of draws."""
+    """Write the scores, and sheets of draws."""
     args = parse_paths(
-        argv, "--split", "--missing", "--baselines", "--inferred",
-        "--scores", "--rubin", "--draws",
+        argv, "--split", "--missing", "--classifier", "--inferred", "--scores", "--draws",
+        recipe=str,
     )  # fmt: skip
     params = read_params(AssessParams)
-    section = params.assess
-    if section.pooled not in params.masked["networks"]:
-        raise InputError(
-            f"params.yaml: assess.pooled = {section.pooled!r}: must be one of masked.networks, "
-            f"{', '.join(params.masked['networks'])}"
-        )
     split = storage.load_arrays(args.split)
     missing = storage.load_arrays(args.missing)
-    images, labels = split["test_images"] / np.float32(255), split["test_labels"]
-    classifier = train_classifier(split["train_images"], split["train_labels"], seed=section.seed)
+    classifier = load_classifier(args.classifier)
+    images = split["test_images"] / np.float32(255)
+    labels = split["test_labels"][: params.infer.images]
 
     def recognised(filled: Any) -> float:
         return accuracy(classifier, filled, labels)
 
-    rows: list[Row] = [
-        ("", "complete", "", "none", "", "", "image", "accuracy", recognised(images))
-    ]
-    for name, prediction in storage.load_arrays(args.baselines).items():
-        mechanism, model = name.split("/")
-        rows += accuracy_rows(
-            Source("", model, "", ""), mechanism, prediction, images, missing[mechanism],
-            recognised=recognised,
-        )  # fmt: skip
-    pooled = Source(section.pooled, "gauss", params.infer["seeds"][0], "draws")
-    for source in sources(params):
-        found = storage.load_arrays(_path(args.inferred, source))
-        for mechanism, gaps in missing.items():
-            start = f"{mechanism}/"
-            part = {k.removeprefix(start): v for k, v in found.items() if k.startswith(start)}
-            rows += accuracy_rows(
-                source, mechanism, part["mean"], images, gaps, recognised=recognised
-            )
-            rows += uncertainty_rows(source, mechanism, part)
-        if source.method in section.shown:
-            name = f"{source.recipe}-{source.model}-{source.seed}.png"
-            save_tiles(args.draws / name, found[f"{PICTURED}/sheet"])
-        if source == pooled:
-            ink = found[f"{PICTURED}/ink"]
-            some = slice(ink.shape[1])
-            table = ink_rows(
-                split["test_images"][some], missing[PICTURED][some],
-                found[f"{PICTURED}/mean"][some], ink, labels[some],
-            )  # fmt: skip
-            storage.save_table(args.rubin, RUBIN_COLUMNS, table)
+    rows: list[Row] = []
+    for source in sources(args.recipe, params):
+        name = f"{source.model}-{source.seed}"
+        found = storage.load_arrays(args.inferred / f"{name}-{source.method}.npz")
+        rows += source_rows(source, found, images, missing, recognised=recognised)
+        if source.method in params.assess.shown:
+            save_tiles(args.draws / f"{name}.png", found[f"{PICTURED}/sheet"])
     storage.save_table(args.scores, COLUMNS, in_order(rows))
-
-
-def _path(inferred: Path, source: Source) -> Path:
-    return inferred / source.recipe / f"{source.model}-{source.seed}-{source.method}.npz"
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """Stage `baselines`: the missing test pixels, without a VAE."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,27 +16,30 @@ class BaselinesParams(Params):
     """What `baselines` reads."""
 
     device: Device
+    infer: dict[str, Any]
     threads: Count
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Write one array of predictions per mechanism and baseline, in half precision."""
+    """Write per baseline one array of predictions per mechanism, in half precision."""
     args = parse_paths(argv, "--split", "--missing", "--out")
-    device = pick_device(read_params(BaselinesParams).device)
+    params = read_params(BaselinesParams)
+    device, n = pick_device(params.device), params.infer["images"]
     split = storage.load_arrays(args.split)
     train, test = (
         torch.from_numpy(split[f"{part}_images"] / np.float32(255)).to(device)
         for part in ("train", "test")
     )
-    predictions = {
-        f"{mechanism}/{name}": impute(train, test, torch.from_numpy(gaps).to(device))
-        .cpu()
-        .numpy()
-        .astype(np.float16)
+    missing = {
+        mechanism: torch.from_numpy(gaps[:n]).to(device)
         for mechanism, gaps in storage.load_arrays(args.missing).items()
-        for name, impute in BASELINES.items()
     }
-    storage.save_arrays(args.out, predictions)
+    for name, impute in BASELINES.items():
+        predictions = {
+            f"{mechanism}/mean": impute(train, test[:n], gaps).cpu().numpy().astype(np.float16)
+            for mechanism, gaps in missing.items()
+        }
+        storage.save_arrays(args.out / f"{name}.npz", predictions)
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ from typing import Annotated
 import pandas as pd
 from pydantic import Field
 
-from study.params import Params, Seed, parse_paths, read_params, run
+from study.params import Params, Seeds, parse_paths, read_params, run
 from study.trials.comparison import averages, load_figures, rows
 from vaefill.storage import save_json
 
@@ -16,7 +16,7 @@ COLUMNS = ("", "gauss", "t", "t - gauss", "95 % from", "to")
 class CompareParams(Params):
     """What `compare` reads."""
 
-    seeds: Annotated[list[Seed], Field(min_length=1)]
+    seeds: Seeds
     recipes: Annotated[list[str], Field(min_length=1)]
 
 

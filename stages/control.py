@@ -8,7 +8,7 @@ from tqdm import tqdm
 
 from study.control.cases import CODES, COLUMNS, TRUTHS
 from study.control.trial import run as run_trial
-from study.params import Count, Params, Seed, parse_paths, read_params, run
+from study.params import Count, Params, Seeds, parse_paths, read_params, run
 from vaefill.storage import save_table
 from vaefill.training.devices import deterministic
 
@@ -39,7 +39,7 @@ class Section(Params):
     latent: Count
     noise: Number
     missing: list[Share]
-    seeds: Annotated[list[Seed], Field(min_length=1)]
+    seeds: Seeds
     training: Training
     n_proposals: Count
     n_draws: Annotated[int, Field(ge=19)]

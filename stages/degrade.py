@@ -1,29 +1,22 @@
-"""Stage `degrade`: imputers under other mechanisms, and with more and less missing."""
+"""Stages `degrade` and `degrade_masked`: imputers of one recipe where other pixels are missing."""
 
-from collections.abc import Callable, Iterator, Sequence
-from functools import partial
-from pathlib import Path
+from collections.abc import Sequence
+from itertools import product
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
-from tqdm import tqdm
 
-from study.params import Count, Params, Seed, parse_paths, read_params, run
-from study.trials.degradation import grid, missing_mse
-from study.trials.imputers import Imputer, load_imputer
+from study.params import Count, NetworkSeeds, Params, Seed, Seeds, parse_paths, read_params, run
+from study.trials.degradation import COLUMNS, degradation_rows, grid
+from study.trials.imputers import load_imputer
 from vaefill import storage
-from vaefill.baselines import BASELINES
 from vaefill.training.devices import Device, pick_device
 
 MODELS = ("gauss", "t")
-COLUMNS = ("recipe", "model", "method", "mechanism", "setting", "value")
-
-Predict = Callable[[Tensor, Tensor], Tensor]
 
 
-class Section(Params):
+class DegradeSection(Params):
     """Section `degrade`."""
 
     seed: Seed
@@ -34,60 +27,54 @@ class Section(Params):
     others: dict[str, dict[str, Any]]
 
 
-class DegradeParams(Params):
-    """What `degrade` reads."""
+class InferSection(Params, extra="ignore"):
+    """What is read of section `infer`."""
 
+    recipe: str
+    seeds: Seeds
+    seed: Seed
+    n_draws: Count
+    settings: dict[str, dict[str, Any]]
+
+
+class MaskedSection(Params, extra="ignore"):
+    """What is read of section `masked`."""
+
+    seeds: NetworkSeeds
+
+
+class DegradeParams(Params):
+    """What the stages read."""
+
+    degrade: DegradeSection
     device: Device
-    degrade: Section
-    infer: dict[str, Any]
-    masked: dict[str, Any]
+    infer: InferSection
+    masked: MaskedSection
     threads: Count
 
 
-def expect(imputer: Imputer, images: Tensor, missing: Tensor) -> Tensor:
-    """Predict the pixels of images."""
-    return imputer.infer(images, missing).mean
-
-
-def imputers(
-    params: DegradeParams, models: Path, train: Tensor
-) -> Iterator[tuple[tuple[str, str, str], Predict]]:
-    """Yield recipe, model and method of each imputer, and what predicts."""
-    for name in params.degrade.baselines:
-        yield ("", name, ""), partial(BASELINES[name], train)
-    infer = params.infer
-    methods = {infer["recipe"]: params.degrade.methods}
-    methods |= {networks: ["draws"] for networks in params.masked["networks"]}
-    for recipe, names in methods.items():
-        for model in MODELS:
-            for method in names:
-                imputer = load_imputer(
-                    models / recipe / model / f"{infer['seeds'][0]}.safetensors",
-                    method=method,
-                    n_draws=infer["n_draws"],
-                    generator=torch.Generator(pick_device(params.device)).manual_seed(
-                        infer["seed"]
-                    ),
-                    settings=infer["settings"].get(method, {}),
-                )
-                yield (recipe, model, method), partial(expect, imputer)
-
-
 def main(argv: Sequence[str] | None = None) -> None:
-    """Write the error over missing pixels, per imputer and case."""
-    args = parse_paths(argv, "--split", "--models", "--out")
+    """Write the error over missing pixels, per model of the first seed, method and case."""
+    args = parse_paths(argv, "--split", "--models", "--out", recipe=str)
     params = read_params(DegradeParams)
-    section = params.degrade
-    split = storage.load_arrays(args.split)
-    images = split["test_images"][: section.images] / np.float32(255)
-    train = torch.from_numpy(split["train_images"] / np.float32(255))
+    section, infer = params.degrade, params.infer
+    images = storage.load_arrays(args.split)["test_images"][: section.images] / np.float32(255)
     cases = list(grid(section.curves, section.others))
-    rows = [
-        (*names, case.name, "" if case.setting is None else case.setting,
-         missing_mse(predict, images, case, seed=section.seed))
-        for names, predict in imputers(params, args.models, train)
-        for case in tqdm(cases, desc="/".join(filter(None, names)), unit="case")
-    ]  # fmt: skip
+    if args.recipe == infer.recipe:
+        seeds, methods = infer.seeds, section.methods
+    else:
+        seeds, methods = params.masked.seeds[args.recipe], ["draws"]
+    rows = []
+    for model, method in product(MODELS, methods):
+        imputer = load_imputer(
+            args.models / model / f"{seeds[0]}.safetensors",
+            method=method,
+            n_draws=infer.n_draws,
+            generator=torch.Generator(pick_device(params.device)).manual_seed(infer.seed),
+            settings=infer.settings.get(method, {}),
+        )
+        names = (args.recipe, model, method)
+        rows += degradation_rows(names, imputer.predict, images, cases, seed=section.seed)
     storage.save_table(args.out, COLUMNS, rows)
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from study.params import Count, Params, Seed, parse_paths, read_params, run
+from study.params import Count, Params, Seed, Seeds, parse_paths, read_params, run
 from study.trials.evaluation import (
     as_grey,
     bound_per_image,
@@ -48,7 +48,7 @@ class EvaluateParams(Params):
 
     device: Device
     evaluate: Evaluation
-    seeds: list[Seed]
+    seeds: Seeds
     threads: Count
 
 

@@ -5,7 +5,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from study.params import Count, Params, Seed, parse_paths, read_params, run
+from study.params import Count, Params, Seed, Seeds, parse_paths, read_params, run
 from study.trials.comparison import COLUMNS, compare
 from vaefill.storage import save_table
 
@@ -22,7 +22,7 @@ class Section(Params):
 class ImagesParams(Params):
     """What `images` reads."""
 
-    seeds: Annotated[list[Seed], Field(min_length=1)]
+    seeds: Seeds
     recipes: Annotated[list[str], Field(min_length=1)]
     compare: Section
     threads: Count

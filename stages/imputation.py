@@ -22,6 +22,7 @@ class ImputationParams(Params):
     mask: dict[str, Any]
     split: dict[str, Any]
     infer: dict[str, Any]
+    masked: dict[str, Any]
     degrade: dict[str, Any]
 
 
@@ -29,7 +30,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Run the stage."""
     args = parse_paths(argv, "--reports")
     params = read_params(ImputationParams)
-    tried = load(args.reports, dataset=params.dataset)
+    recipes = [params.infer["recipe"], *params.masked["networks"]]
+    tried = load(args.reports, recipes, dataset=params.dataset)
     histories = load_histories(args.reports, tried.runs)
     work = budgets.load(args.reports)
     text = render("imputation.md.j2", page(tried, histories, params.model_dump(), work))

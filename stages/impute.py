@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from study.params import Count, Params, Seed, parse_paths, read_params, run
+from study.params import Count, Params, Seeds, parse_paths, read_params, run
 from vaefill import storage
 from vaefill.inference import predict
 from vaefill.models import load
@@ -16,7 +16,7 @@ class ImputeParams(Params):
     """What `impute` reads."""
 
     device: Device
-    seeds: list[Seed]
+    seeds: Seeds
     threads: Count
 
 

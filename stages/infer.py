@@ -1,4 +1,4 @@
-"""Stages `infer` and `infer_masked`: the missing test pixels, by one method with one model."""
+"""Stages `infer`, `infer_mlp` and `infer_conv`: the missing pixels, by one method and model."""
 
 from collections.abc import Sequence
 from typing import Annotated, Any
@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import torch
 from pydantic import Field
 
-from study.params import Count, Params, Seed, parse_paths, read_params, run
+from study.params import Count, Params, Seed, Seeds, parse_paths, read_params, run
 from study.trials.imputers import load_imputer
 from study.trials.trial import draws_sheet, hard_cases, headline, load_trials, try_imputer
 from vaefill import storage
@@ -17,7 +17,7 @@ class Section(Params):
     """Section `infer`."""
 
     recipe: str
-    seeds: Annotated[list[Seed], Field(min_length=1)]
+    seeds: Seeds
     methods: list[str]
     settings: dict[str, dict[str, Any]]
     seed: Seed
@@ -48,15 +48,13 @@ def main(argv: Sequence[str] | None = None) -> None:
         settings=section.settings.get(args.method, {}),
     )
     trials = load_trials(
-        args.split, args.missing, params.mask, n_valid=section.valid_images, seed=section.seed
-    )
-    labels = storage.load_arrays(args.split)["test_labels"]
+        args.split, args.missing, params.mask,
+        n_test=section.images, n_valid=section.valid_images, seed=section.seed,
+    )  # fmt: skip
+    labels = storage.load_arrays(args.split)["test_labels"][: section.images]
     arrays: dict[str, Any] = {}
     for mechanism, trial in trials.items():
-        inferred, found = try_imputer(
-            imputer, trial,
-            n_draws=section.n_draws, n_scored=section.images, seed=section.seed,
-        )  # fmt: skip
+        inferred, found = try_imputer(imputer, trial, n_draws=section.n_draws, seed=section.seed)
         found["sheet"] = draws_sheet(imputer, inferred, trial.test, hard_cases(trial.test, labels))
         said = (f"{name} {value:.6g}" for name, value in headline(trial.test, found).items())
         print(f"{mechanism}: missing pixels: {', '.join(said)}")

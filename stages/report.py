@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import pandas as pd
 from pydantic import AfterValidator, Field, ValidationInfo, field_validator
 
-from study.params import Params, Seed, parse_paths, read_params, run
+from study.params import Params, Seeds, distinct, parse_paths, read_params, run
 from study.report.control import load as load_control
 from study.report.control import section
 from study.report.experiments import read_sweep
@@ -32,13 +32,6 @@ from study.trials.sweep import SweepParams, load_plan
 from vaefill.storage import save_json, save_table, write_bytes, write_text
 
 
-def distinct(values: list[Any]) -> list[Any]:
-    """Check for a field: nothing twice, because the same run twice is not two runs."""
-    if len(set(values)) < len(values):
-        raise ValueError("must not hold a value twice")
-    return values
-
-
 class Split(Params):
     """The `split` section."""
 
@@ -50,13 +43,15 @@ class Split(Params):
 class ReportParams(SweepParams):
     """Params of the stage; some are only shown, and checked by the stages that use them."""
 
-    seeds: Annotated[list[Seed], Field(min_length=1), AfterValidator(distinct)]
+    seeds: Seeds
     split: Split
     model: dict[str, Any]
     train: dict[str, dict[str, Any]]
     recipes: Annotated[list[str], Field(min_length=1), AfterValidator(distinct)]
     mask: dict[str, Any]
     evaluate: dict[str, Any]
+    infer: dict[str, Any]
+    masked: dict[str, Any]
     compare: dict[str, Any]
 
     @field_validator("recipes")
@@ -75,7 +70,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = parse_paths(argv, "--reports", "--sweep", "--plan")
     reports = args.reports
     params = read_params(ReportParams)
-    tried = load(reports, dataset=params.dataset)
+    recipes = [params.infer["recipe"], *params.masked["networks"]]
+    tried = load(reports, recipes, dataset=params.dataset)
     metrics = load_metrics(reports, params.recipes, params.seeds)
     histories = load_histories(reports, product(params.recipes, MODELS, params.seeds))
     others = load_histories(reports, tried.runs)
@@ -104,7 +100,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     }
     for name, figure in drawn.items():
         write_bytes(reports / "figures" / f"{name}.png", to_png(figure))
-    rows = report.score_rows(metrics.scores, score_rows(reports))
+    rows = report.score_rows(metrics.scores, score_rows(reports, recipes))
     save_table(reports / "scores.csv", SCORE_COLUMNS, rows)
     save_json(reports / "summary.json", report.summary(metrics.scores))
     write_text(reports / "report.md", render("report.md.j2", page))

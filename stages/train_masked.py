@@ -13,7 +13,16 @@ import torch
 from numpy.typing import NDArray
 from pydantic import AfterValidator, Field
 
-from study.params import Count, Params, Seed, parse_paths, positive, read_params, run
+from study.params import (
+    Count,
+    NetworkSeeds,
+    Params,
+    Seed,
+    parse_paths,
+    positive,
+    read_params,
+    run,
+)
 from vaefill import storage
 from vaefill.missingness.mixture import draw_mixture
 from vaefill.models.conditional import ConditionalVAE, conditional_elbo
@@ -49,6 +58,7 @@ class Masked(Params):
     """Section `masked`."""
 
     networks: list[Literal["mlp", "conv"]]
+    seeds: NetworkSeeds
     methods: list[Literal["single_pass", "draws"]]
     warmup: Rate
     mixture: dict[str, dict[str, Any]]

@@ -4,7 +4,7 @@ from itertools import product
 
 import numpy as np
 
-from study.report.imputers import BASELINES, NAMES, SOURCES, load
+from study.report.imputers import BASELINES, NAMES, SOURCES, WITHOUT, load
 from study.report.runs import SCORE_COLUMNS
 from study.trials.comparison import MODELS
 from study.trials.tiles import save_tiles
@@ -25,6 +25,9 @@ ERRORS = dict(zip(_METHODS, (
 ), strict=True))  # fmt: skip
 #: The slowest takes about half a minute.
 SECONDS = {key: 0.001 * 1.9**place for place, key in enumerate(ERRORS)}
+RECIPES = ("slides", "mlp", "conv")
+#: Of former runs.
+LEFT_OUT = (("slides", "iterated"), ("slides", "importance"))
 #: Of every kind one or two.
 FEW = [("", "zero"), ("", "gaussian"), ("slides", "single_pass"), ("slides", "refit"),
        ("mlp", "draws"), ("conv", "single_pass"), ("conv", "draws")]  # fmt: skip
@@ -103,27 +106,46 @@ def sheet(seed, cases=4):
     return np.stack([image, missing, *filled], axis=1)
 
 
-def write(reports, *, scores=None, without=(), drawn=("slides", "mlp", "conv"), among=ERRORS):
+def left_out_rows(among=LEFT_OUT):
+    """Rows of ``left_out.csv``: scores of 900 images, 100 of them for uncertainty, and times."""
+    rows = [row for row in score_rows(among=among) if row["recipe"]]
+    for recipe, method in among:
+        for model in MODELS:
+            run = {"recipe": recipe, "model": model, "seed": 0, "mechanism": "none",
+                   "method": method, "output": "imputation"}  # fmt: skip
+            for place, value in (("image/images", 900), ("missing/images", 100),
+                                 ("image/seconds", SECONDS[recipe, method])):  # fmt: skip
+                region, metric = place.split("/")
+                rows.append(run | {"region": region, "metric": metric, "value": value})
+    return rows
+
+
+def write(reports, *, scores=None, without=(), drawn=RECIPES, among=ERRORS, left=()):
     """Write every file below `reports`, but those named in `without`."""
     folder = reports / "imputation"
     tables = {
-        "scores": score_rows(among=among) if scores is None else scores,
         "timings": by_run(["seconds"], lambda *key: [(SECONDS[key],)], among),
-        "degradation": by_run(["mechanism", "setting", "value"], degradation, among),
         "rubin": rubin_rows(),
+        "left_out": left_out_rows(left),
     }
+    scores = score_rows(among=among) if scores is None else scores
+    degraded = by_run(["mechanism", "setting", "value"], degradation, among)
+    for recipe in ("", *RECIPES):
+        for table, rows in (("scores", scores), ("degradation", degraded)):
+            own = [row for row in rows if row["recipe"] == recipe]
+            tables[f"{table}/{recipe or WITHOUT}"] = own
     for table, rows in tables.items():
-        if table not in without:
+        if rows and table.split("/")[0] not in without:
             save_table(folder / f"{table}.csv", [*rows[0]], [[*row.values()] for row in rows])
     if "timings" not in without:
         environment = {"device": "cpu", "torch": "2.13.0"}
         timing = {"dataset": "mnist", "environment": environment, "images": 1000, "threads": 2}
         save_json(folder / "timings.json", timing)
     for recipe, model in product(() if "draws" in without else drawn, MODELS):
-        save_tiles(folder / "draws" / f"{recipe}-{model}-0.png", sheet(0))
+        save_tiles(folder / "draws" / recipe / f"{model}-0.png", sheet(0))
 
 
 def loaded(reports, **options):
     """Write and read back."""
     write(reports, **options)
-    return load(reports)
+    return load(reports, RECIPES)

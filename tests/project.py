@@ -37,13 +37,15 @@ SMALL = {
     },
     "masked": {
         "networks": ["mlp"],
+        "seeds": {"mlp": [0], "conv": []},
         "methods": ["draws"],
         "warmup": 0.1,
         "mixture": {"random": {"weight": 1.0, "fraction": [0.1, 0.8]}},
         "mlp": NETWORKS | {"widths": [16, 8]},
         "conv": NETWORKS | {"widths": [4, 8]},
     },
-    "assess": {"seed": 5, "shown": ["laplace", "draws"], "pooled": "mlp"},
+    "classifier": {"seed": 5},
+    "assess": {"shown": ["laplace", "draws"], "pooled": "mlp"},
     "degrade": {
         "seed": 31,
         "images": 10,
@@ -78,6 +80,7 @@ SMALL = {
 }
 INPUTS = (
     "reports/sweep.csv",
+    "reports/imputation/left_out.csv",
     "reports/imputation/timings.csv",
     "reports/imputation/timings.json",
 )

@@ -22,8 +22,11 @@ from vaefill.storage import write_text
 DEMO = Path(".demo")
 #: What the pipeline starts from, though it lies among the reports.
 INPUTS = {
-    f"reports/{name}" for name in ("sweep.csv", "imputation/timings.csv", "imputation/timings.json")
-}
+    f"reports/{name}"
+    for name in (
+        "sweep.csv", "imputation/left_out.csv", "imputation/timings.csv", "imputation/timings.json",
+    )
+}  # fmt: skip
 
 
 def copy_tree(target: Path) -> None:

@@ -8,6 +8,7 @@ import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from study.params import Params, read_params, run
 from study.report.control import load as load_control
@@ -30,6 +31,8 @@ class RunParams(Params):
     """What the blocks read of the params."""
 
     dataset: str
+    infer: dict[str, Any]
+    masked: dict[str, Any]
     recipes: list[str]
     seeds: list[int]
 
@@ -43,7 +46,8 @@ class BenchmarkParams(Params):
 def blocks(reports: Path, params: RunParams) -> dict[str, str]:
     """Render what stands between the markers of each name."""
     metrics = load_metrics(reports, params.recipes, params.seeds)
-    tried = load(reports, dataset=params.dataset)
+    recipes = [params.infer["recipe"], *params.masked["networks"]]
+    tried = load(reports, recipes, dataset=params.dataset)
     control = section(load_control(reports / "control.csv"))
     page = answer(metrics.scores, dataset=params.dataset, control=control)
     page |= {"imputers": imputers(tried), "reports": f"{reports}/"}

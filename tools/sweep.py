@@ -33,8 +33,8 @@ PARAMS, PLAN, TABLE = "params.yaml", "sweep.yaml", "reports/sweep.csv"
 #: Decide which runs there are, or what is made of them, but not what comes out of one, save for
 #: the last digits.
 IRRELEVANT = {
-    "seeds", "recipes", "compare", "device", "threads", "infer", "masked", "assess", "degrade",
-    "control",
+    "seeds", "recipes", "compare", "device", "threads", "infer", "masked", "classifier", "assess",
+    "degrade", "control",
 }  # fmt: skip
 
 

@@ -15,13 +15,26 @@ from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from vaefill.errors import InputError
 
 P = TypeVar("P", bound="Params")
 Count = Annotated[int, Field(ge=1)]
 Seed = Annotated[int, Field(ge=0)]
+
+
+def distinct(values: list[Any]) -> list[Any]:
+    """Check for a pydantic field: nothing twice, because the same run twice is not two runs."""
+    if len(set(values)) < len(values):
+        raise ValueError("must not hold a value twice")
+    return values
+
+
+#: One run per seed.
+Seeds = Annotated[list[Seed], Field(min_length=1), AfterValidator(distinct)]
+#: Of networks that are trained to impute; one without seeds is not trained.
+NetworkSeeds = dict[str, Annotated[list[Seed], AfterValidator(distinct)]]
 
 
 class Params(BaseModel):

@@ -43,7 +43,7 @@ def test_copy_has_what_git_would_track_but_no_results(tmp_path, monkeypatch):
         "reports/report.md": "result",
         "reports/sweep.csv": "input",
         "reports/imputation/timings.csv": "input",
-        "reports/imputation/scores.csv": "result",
+        "reports/imputation/scores/mlp.csv": "result",
         "dvc.lock": "result",
     }
     for name, text in files.items():

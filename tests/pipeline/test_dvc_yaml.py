@@ -158,7 +158,7 @@ def test_uncached_outputs_are_metrics_and_plots():
         for out in stage.get("outs", [])
         if isinstance(out, dict)
     }
-    assert uncached == {"assess", "images", "imputation", "report", "sweep", "times"}
+    assert uncached == {"images", "imputation", "report", "rubin", "sweep", "times"}
 
 
 def test_people_compare_experiments_by_one_file():

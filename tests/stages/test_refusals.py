@@ -4,13 +4,21 @@ import pytest
 import yaml
 from conftest import ROOT
 
-from stages.assess import main as assess
+from stages.assess import AssessParams
+from stages.compare import CompareParams
+from stages.control import ControlParams
+from stages.degrade import DegradeParams
 from stages.evaluate import EvaluateParams
 from stages.fetch_mnist import FetchParams
+from stages.images import ImagesParams
+from stages.impute import ImputeParams
 from stages.infer import InferParams
 from stages.mask import MaskParams
 from stages.report import ReportParams
+from stages.rubin import RubinParams
+from stages.rubin import main as rubin
 from stages.split import SplitParams
+from stages.train_masked import MaskedGaussParams
 from study.params import read_params, read_yaml
 from vaefill.errors import InputError
 
@@ -44,9 +52,25 @@ def changed(tmp_path, monkeypatch):
         (EvaluateParams, "evaluate.n_draws", 0, "greater than or equal to 1"),
         (EvaluateParams, "threads", 1.5, "valid integer"),
         (InferParams, "infer.n_draws", 38, "greater than or equal to 39"),
-        (InferParams, "infer.seeds", [], "at least 1 item"),
-        (ReportParams, "seeds", [], "at least 1 item"),
-        (ReportParams, "seeds", [0, 0], "must not hold a value twice"),
+        *(
+            (schema, path, value, rule)
+            for schema, path in (
+                (ImputeParams, "seeds"),
+                (EvaluateParams, "seeds"),
+                (CompareParams, "seeds"),
+                (ImagesParams, "seeds"),
+                (ReportParams, "seeds"),
+                (ControlParams, "control.seeds"),
+                (InferParams, "infer.seeds"),
+                (AssessParams, "infer.seeds"),
+                (DegradeParams, "infer.seeds"),
+            )
+            for value, rule in (([], "at least 1 item"), ([1, 1], "must not hold a value twice"))
+        ),
+        *(
+            (schema, "masked.seeds.mlp", [1, 1], "must not hold a value twice")
+            for schema in (AssessParams, DegradeParams, MaskedGaussParams, RubinParams)
+        ),
         (ReportParams, "recipes", ["fsat"], "no section of train"),
     ],
 )
@@ -61,6 +85,6 @@ def test_a_value_that_breaks_its_rule_is_named(changed, schema, path, value, rul
 
 def test_what_is_pooled_must_be_run(changed):
     changed("assess.pooled", "cnov")
-    flags = ("split", "missing", "baselines", "inferred", "scores", "rubin", "draws")
+    flags = ("split", "missing", "inferred", "out")
     with pytest.raises(InputError, match=r"assess\.pooled = 'cnov': must be one of .*mlp, conv"):
-        assess([f"--{flag}=x" for flag in flags])
+        rubin([f"--{flag}=x" for flag in flags])

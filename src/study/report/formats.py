@@ -14,7 +14,7 @@ MODELS = {"gauss": "Gaussian", "t": "t prior"}
 DECIMALS = {
     "mse": 5, "ssim": 4, "ssim_global": 4, "crps": 4, "rmse": 4, "coverage_0.9": 4,
     "elbo": 2, "reconstruction": 2, "kl": 2, "log_likelihood": 2,
-    "ess": 1, "ess_low": 1, "units": 1, "slides": 4,
+    "ess": 1, "ess_low": 1, "units": 1, "slides": 4, "miss": 1, "code": 3, "grey_levels": 1,
     "kl_nats": 2, "active": 1, "dead_units": 1,
 }  # fmt: skip
 

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from study.report.formats import MODELS, NONE, duration, number, share
+from study.report.verdicts import paired, verdict
 
 NOMINAL = 0.9
 
@@ -54,6 +55,7 @@ ACCURACY = Score("right digit, %", "image", "accuracy", partial(share, decimals=
 COVERAGE = Score("90 % covers, missing, %", "missing", f"coverage_{NOMINAL}", share, NOMINAL)
 GREY = COVERAGE._replace(title="90 % covers, grey, %", region="grey")
 CRPS = Score("CRPS", "missing", "crps", partial(number, metric="crps"), 0)
+FLAGGED = Score("flagged, %", "image", "flagged", share)
 SCORES = (
     MSE,
     SSIM,
@@ -63,9 +65,18 @@ SCORES = (
     GREY,
     Score("inside, ends included, %", "missing", f"covered_{NOMINAL}", share),
     CRPS,
-    Score("flagged, %", "image", "flagged", share),
+    FLAGGED,
 )
-SECONDS = Score("seconds", "", "", duration, 0)
+SECONDS = Score("seconds", "image", "seconds", duration, 0)
+#: By which scores Gaussian and t latents are compared, and what they tell.
+COMPARED = {
+    MSE: "error: MSE",
+    SSIM: f"structure: {SSIM.title}",
+    CRPS: "uncertainty: CRPS",
+    COVERAGE: f"honesty: coverage's distance from {share(NOMINAL, 0)} %, in points",
+}
+#: Metrics whose differences are shown relative to the Gaussian's.
+RELATIVE = ("mse", "crps")
 
 
 def leaders(scores: pd.DataFrame, mechanism: str, score: Score) -> list[str]:
@@ -82,6 +93,25 @@ def leaders(scores: pd.DataFrame, mechanism: str, score: Score) -> list[str]:
     recipe = runs["imputer"][runs["recipe"].isin(own["recipe"])].unique()
     every[recipe] = paired.reindex(recipe, fill_value=False)
     return [best, *every.index[~every & (every.index != best)]]
+
+
+def latents(scores: pd.DataFrame) -> pd.DataFrame:
+    """Compare both latents, paired by seed: each of `COMPARED`, imputer and mask.
+
+    Columns are those of `study.report.verdicts.paired`, ``title``, ``metric`` and ``verdict``. Of
+    coverage it is the distance from what was promised that is compared, in percentage points:
+    ``miss``.
+    """
+    found = []
+    for score in COMPARED:
+        runs = score.of(scores).sort_values(["mechanism", "imputer"])
+        metric = score.metric
+        if score == COVERAGE:
+            metric, runs = "miss", runs.assign(value=100 * score.off(runs["value"]))
+        rows = paired(runs, ["imputer", "mechanism"])
+        words = [verdict(metric, row.low, row.high) for row in rows.itertuples()]
+        found.append(rows.assign(title=COMPARED[score], metric=metric, verdict=words))
+    return pd.concat(found, ignore_index=True)
 
 
 def pairs(scores: pd.DataFrame, score: Score) -> pd.Series:

@@ -1,5 +1,6 @@
 """The tracked results of the runs of both models, recipe by recipe, as tidy frames."""
 
+import math
 from collections.abc import Iterable, Sequence
 from itertools import product
 from pathlib import Path
@@ -28,6 +29,9 @@ SLIDES_RECIPE = "slides"
 #: importance-sampling bound, and how many draws its weights are worth.
 BOUNDS = dict.fromkeys(("elbo", "reconstruction", "kl"), "elbo")
 BOUNDS |= dict.fromkeys(("log_likelihood", "ess", "ess_low"), "likelihood")
+#: Nats that the code of a model carries per image, or it is called lost: a tenth of a bit, as if of
+#: one image in ten it told which of two ways to go on.
+LEAST_CODE = 0.1 * math.log(2)
 ENVIRONMENT = ("device", "python", "torch", "precision")
 
 _NUMBER, _PERHAPS, _COUNT = Column(float), Column(float, empty=True), Column(int, low=0)
@@ -124,6 +128,23 @@ def load_histories(reports: str | Path, runs: Iterable[tuple[str, str, int]]) ->
         history = read(path, _HISTORY, key=["epoch"])
         histories.append(history.assign(**dict(zip(RUN, run, strict=True))))
     return pd.concat(histories, ignore_index=True).reindex(columns=[*RUN, *_HISTORY])
+
+
+def codes(histories: pd.DataFrame) -> pd.DataFrame:
+    """Tell what the code of each trained model carries, and whether that is nothing.
+
+    Of a model trained to impute it is how far what the complete image says of the code goes beyond
+    what the observed pixels say, KL(q(z|x, o) || p(z|o)).
+
+    Returns
+    -------
+    DataFrame
+        `RUN`; ``kl``, in nats per validation image after the last epoch; ``lost``, where that is
+        less than `LEAST_CODE`: all draws of such a model are one.
+    """
+    last = histories.sort_values("epoch", kind="stable").drop_duplicates(list(RUN), keep="last")
+    found = last.sort_index()[[*RUN, "valid_kl"]].rename(columns={"valid_kl": "kl"})
+    return found.assign(lost=found["kl"] < LEAST_CODE).reset_index(drop=True)
 
 
 def environments(histories: pd.DataFrame) -> pd.DataFrame:

@@ -19,7 +19,7 @@ SAME, UNKNOWN = "no difference found", "cannot be told"
 WORDS = (BETTER, WORSE, SAME, UNKNOWN)
 #: Of what is not listed neither direction is the better one.
 LOWER_IS_BETTER = {
-    "mse": True, "crps": True,
+    "mse": True, "crps": True, "miss": True,
     "ssim": False, "ssim_global": False, "elbo": False, "log_likelihood": False,
 }  # fmt: skip
 

@@ -21,6 +21,7 @@ COLUMNS = (
     "recipe", "model", "seed", "mechanism", "method", "output", "region", "metric", "value",
 )  # fmt: skip
 Row = tuple[str | int | float, ...]
+Recognised = Callable[[NDArray[np.floating[Any]]], float]
 #: Of `vaefill.metrics.images.score`, what is reported of imputations.
 SCORES = (("image", "mse"), ("missing", "mse"), ("image", "ssim"), ("image", "ssim_global"))
 
@@ -34,6 +35,45 @@ class Source(NamedTuple):
     method: str
 
 
+def source_rows(
+    source: Source,
+    found: Mapping[str, NDArray[Any]],
+    images: NDArray[np.floating[Any]],
+    missing: Mapping[str, NDArray[np.bool_]],
+    *,
+    recognised: Recognised,
+) -> Iterator[Row]:
+    """Score all that one source found, under every mechanism.
+
+    Parameters
+    ----------
+    source : Source
+        What made it.
+    found : dict of str to array
+        Per mechanism ``{mechanism}/mean``, and where there are draws what
+        `study.trials.trial.try_imputer` returned, named alike; of the first n images.
+    images : float array of shape (n or more, height, width)
+        Complete images.
+    missing : dict of str to bool array of the shape of `images`
+        Per mechanism, where a pixel was hidden.
+    recognised : callable
+        As for `accuracy_rows`; it is given n images.
+
+    Yields
+    ------
+    tuple
+        A row.
+    """
+    for mechanism, gaps in missing.items():
+        part = _part(mechanism, found)
+        some = slice(len(part["mean"]))
+        yield from accuracy_rows(
+            source, mechanism, part["mean"], images[some], gaps[some], recognised=recognised
+        )
+        if _part("uncertainty", part):
+            yield from uncertainty_rows(source, mechanism, part)
+
+
 def accuracy_rows(
     source: Source,
     mechanism: str,
@@ -41,7 +81,7 @@ def accuracy_rows(
     images: NDArray[np.floating[Any]],
     missing: NDArray[np.bool_],
     *,
-    recognised: Callable[[NDArray[np.floating[Any]]], float],
+    recognised: Recognised,
 ) -> Iterator[Row]:
     """Score the imputation made from a prediction.
 
@@ -153,6 +193,11 @@ def ink_rows(
 def _part(prefix: str, arrays: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
     start = f"{prefix}/"
     return {k.removeprefix(start): v for k, v in arrays.items() if k.startswith(start)}
+
+
+def complete_row(recognised: float) -> Row:
+    """Tell which share of complete images is read right: the ceiling of all imputers."""
+    return _row(Source("", "complete", "", ""), "none", "image", "accuracy", recognised)
 
 
 def _row(source: Source, mechanism: str, region: str, metric: str, value: float) -> Row:

@@ -7,11 +7,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from tqdm import tqdm
 
 from vaefill.missingness.mechanisms import draw
 
 #: Prediction of images (n, height, width) of which some pixels are missing.
 Predict = Callable[[Tensor, Tensor], Tensor]
+COLUMNS = ("recipe", "model", "method", "mechanism", "setting", "value")
 
 
 class Case(NamedTuple):
@@ -59,6 +61,22 @@ def grid(
     for name, case in others.items():
         keywords = {k: v for k, v in case.items() if k != "mechanism"}
         yield Case(name, None, case["mechanism"], keywords)
+
+
+def degradation_rows(
+    names: tuple[str, str, str],
+    predict: Predict,
+    images: NDArray[np.floating[Any]],
+    cases: Sequence[Case],
+    *,
+    seed: int,
+) -> list[tuple[str | float, ...]]:
+    """Try one imputer, named by recipe, model and method, in every case: rows of `COLUMNS`."""
+    return [
+        (*names, case.name, "" if case.setting is None else case.setting,
+         missing_mse(predict, images, case, seed=seed))
+        for case in tqdm(cases, desc="/".join(filter(None, names)), unit="case")
+    ]  # fmt: skip
 
 
 def missing_mse(

@@ -44,6 +44,10 @@ class Imputer:
             method=self.method, generator=self.generator, n_draws=self.n_draws, **self.settings,
         )  # fmt: skip
 
+    def predict(self, images: Tensor, missing: Tensor) -> Tensor:
+        """Return the expected pixels of images."""
+        return self.infer(images, missing).mean
+
     @torch.no_grad()
     def explain(self, images: Tensor, missing: Tensor) -> Tensor:
         """Draw one code, (1, n, latent), of every *complete* image, from its posterior."""

@@ -12,7 +12,7 @@ from typing import Annotated, Literal, NamedTuple, TypeVar
 
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationError
 
-from study.params import Params, positive, read_yaml
+from study.params import Params, Seeds, positive, read_yaml
 from study.trials.comparison import MECHANISMS, METRICS, OUTPUTS
 from vaefill.errors import InputError
 from vaefill.storage import load_table, save_table
@@ -41,7 +41,7 @@ class SweepParams(Params):
     kl: Kl
     likelihood: Likelihood
     kl_weight: Weight
-    seeds: Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1)]
+    seeds: Seeds
 
 
 class Entry(Params):

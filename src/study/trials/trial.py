@@ -1,6 +1,6 @@
 """One way to impute, tried on images whose missing pixels are known.
 
-Codes are inferred for all images. Draws of the pixels follow from them in two steps: the decoder
+Draws of the pixels follow from codes in two steps: the decoder
 gives what a code expects of a pixel, and a table learned on validation images gives the grey
 levels that such pixels have (`vaefill.models.greylevels`). For draws of codes the table is
 p(grey|z): learned at codes that explain the complete image, because the spread of codes that are
@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from study.trials.imputers import Imputer
+from vaefill.errors import InputError
 from vaefill.inference.target import Inferred
 from vaefill.metrics import images as metrics
 from vaefill.metrics.calibration import CURVE, pixel_means, score_draws
@@ -37,10 +38,6 @@ class Known(NamedTuple):
     def tensors(self) -> tuple[Tensor, Tensor]:
         """Pixels in [0, 1], and where they are missing."""
         return torch.from_numpy(self.images / np.float32(255)), torch.from_numpy(self.missing)
-
-    def first(self, n: int) -> "Known":
-        """Return the first `n`."""
-        return Known(self.images[:n], self.missing[:n])
 
 
 def learn_grey_levels(imputer: Imputer, known: Known, *, has_draws: bool) -> GreyLevels:
@@ -171,10 +168,11 @@ def load_trials(
     missing: str | Path,
     settings: Mapping[str, Any],
     *,
+    n_test: int,
     n_valid: int,
     seed: int,
 ) -> dict[str, Trial]:
-    """Read the test images, and hide pixels of validation images in the same ways.
+    """Read the first test images, and hide pixels of validation images in the same ways.
 
     Parameters
     ----------
@@ -182,30 +180,40 @@ def load_trials(
         What the stages `split` and `mask` wrote.
     settings : dict
         Section `mask`: ``seed``, and per mechanism its settings.
-    n_valid : int
-        Validation images, the first ones.
+    n_test, n_valid : int
+        Test and validation images, the first ones.
     seed : int
-        Of their missing pixels.
+        Of the missing pixels of the validation images.
 
     Returns
     -------
     dict of str to Trial
         Per mechanism.
+
+    Raises
+    ------
+    InputError
+        When there are fewer images.
     """
     arrays = load_arrays(split)
+    for part, n in (("test", n_test), ("valid", n_valid)):
+        if n > (size := len(arrays[f"{part}_images"])):
+            raise InputError(f"{n} {part} images: {split} has {size}; ask for at most so many")
     valid = arrays["valid_images"][:n_valid]
     mechanisms = {name: value for name, value in settings.items() if name != "seed"}
     hidden = draw(valid / np.float32(255), seed=seed, settings=mechanisms)
     return {
-        mechanism: Trial(Known(arrays["test_images"], gaps), Known(valid, hidden[mechanism]))
+        mechanism: Trial(
+            Known(arrays["test_images"][:n_test], gaps[:n_test]), Known(valid, hidden[mechanism])
+        )
         for mechanism, gaps in load_arrays(missing).items()
     }
 
 
 def try_imputer(
-    imputer: Imputer, trial: Trial, *, n_draws: int, n_scored: int, seed: int
+    imputer: Imputer, trial: Trial, *, n_draws: int, seed: int
 ) -> tuple[Inferred, dict[str, NDArray[Any]]]:
-    """Impute test images under one mechanism, and score the uncertainty of the first of them.
+    """Impute test images under one mechanism, and score the uncertainty.
 
     Parameters
     ----------
@@ -215,23 +223,20 @@ def try_imputer(
         Grey levels are learned on its validation images.
     n_draws : int
         Imputations per image.
-    n_scored : int
-        Test images whose draws are scored.
     seed : int
         Of the grey levels.
 
     Returns
     -------
     inferred : Inferred
-        Of all test images.
+        Of the test images.
     arrays : dict of str to array
-        ``mean`` (float16) and ``diagnostics/...`` of all; ``ink`` and ``uncertainty/...`` of those
-        that are scored.
+        ``mean`` (float16), ``ink``, ``diagnostics/...`` and ``uncertainty/...``.
     """
     inferred = imputer.infer(*trial.test.tensors())
     grey_levels = learn_grey_levels(imputer, trial.valid, has_draws=len(inferred.codes) > 1)
     scores, ink = score_uncertainty(
-        imputer, inferred.codes[:, :n_scored], trial.test.first(n_scored), grey_levels,
+        imputer, inferred.codes, trial.test, grey_levels,
         n_draws=n_draws, generator=torch.Generator().manual_seed(seed),
     )  # fmt: skip
     # Half precision: its rounding is far below a grey level.
@@ -254,7 +259,7 @@ def headline(known: Known, found: Mapping[str, NDArray[Any]]) -> dict[str, float
     Returns
     -------
     dict of str to float
-        ``mse`` over all images; ``crps`` and ``coverage_0.95`` over those that were scored.
+        ``mse``, ``crps`` and ``coverage_0.95``.
     """
     scores = metrics.score(
         known.images / np.float32(255), found["mean"].astype(np.float32), known.missing

@@ -177,7 +177,7 @@ def test_draws_show_the_image_what_is_missing_and_each_models_draws(tried, figur
     np.testing.assert_allclose(strips[2][..., 0], 1 - case[2] / 255)
     np.testing.assert_allclose(strips[6][..., 0], 1 - case[6] / 255)
     # A model with other hard cases has rows of its own.
-    sheets = tried.draws | {("conv", "t"): sheet(1)}
+    sheets = tried.draws | {("conv", "t", 0): sheet(1)}
     axes = planned(tried._replace(draws=sheets))["draws_conv"]().axes
     labels = ["original", "masked", *gauss, "original", "masked", *t]
     assert [ax.get_ylabel() for ax in axes] == labels

@@ -3,11 +3,22 @@
 import re
 from functools import reduce
 from itertools import product
+from types import MappingProxyType
 
 import numpy as np
 import pandas as pd
 import pytest
-from imputation_files import ERRORS, FEW, SECONDS, SQUARE, loaded, name, score_rows, sheet
+from imputation_files import (
+    ERRORS,
+    FEW,
+    LEFT_OUT,
+    SECONDS,
+    SQUARE,
+    loaded,
+    name,
+    score_rows,
+    sheet,
+)
 from scipy import stats
 
 from study.report import budgets
@@ -15,6 +26,7 @@ from study.report.figures.imputation import planned
 from study.report.formats import duration
 from study.report.imputers import BASELINES
 from study.report.pages.imputation import choices, honesty, imputers, page
+from study.report.ranking import COVERAGE, latents
 from study.report.render import render
 from study.report.runs import ENVIRONMENT
 from study.report.verdicts import BETTER, SAME, UNKNOWN, WORSE
@@ -23,7 +35,7 @@ PARAMS = {
     "dataset": "mnist",
     "mask": {"random": {"fraction": 0.3}, "square": {"size": 12}},
     "split": {"test_size": 10000},
-    "infer": {"images": 1000, "n_draws": 79, "valid_images": 500},
+    "infer": {"images": 1000, "methods": ["map"], "n_draws": 79, "valid_images": 500},
     "degrade": {"images": 200},
 }
 CONV, SINGLE, REFIT = (
@@ -31,10 +43,18 @@ CONV, SINGLE, REFIT = (
 )
 
 
-def pages(tried, **params):
-    """What the page says, and its text."""
-    rows = [(*run, "cpu", "3.11", "2.13", "float32") for run in tried.runs]
-    histories = pd.DataFrame(rows, columns=["recipe", "model", "seed", *ENVIRONMENT])
+def pages(tried, kls=MappingProxyType({}), **params):
+    """What the page says, and its text; `kls` are those of some runs after the last epoch."""
+    rows = [
+        (*run, epoch, 5.0 * epoch, "cpu", "3.11", "2.13", "float32")
+        for run in tried.runs for epoch in (1, 2)
+    ]  # fmt: skip
+    names = ["recipe", "model", "seed", "epoch", "valid_kl", *ENVIRONMENT]
+    histories = pd.DataFrame(rows, columns=names)
+    last = histories["epoch"] == 2
+    for (recipe, model, seed), kl in kls.items():
+        run = {"recipe": recipe, "model": model, "seed": seed}
+        histories.loc[last & (histories[[*run]] == pd.Series(run)).all(axis=1), "valid_kl"] = kl
     found = page(tried, histories, PARAMS | params, budgets.load("nowhere"))
     return found, render("imputation.md.j2", found)
 
@@ -192,15 +212,49 @@ def test_gaussian_against_t_is_paired_by_seed(few, effect, word):
     seed = rows["seed"].to_numpy()
     rows["value"] *= 1 + shared[seed] + (rows["model"] == "t") * (own[seed] + effect * at)
     several = few._replace(scores=rows)
-    latents = imputers(several)["latents"]
+    found = imputers(several)
+    assert (found["seeds"], found["fewer"]) == ([0, 1, 2], {})
+    latents = found["latents"]
     n = latents["n"] - (word != SAME)
     assert latents["counts"] == {BETTER: 0, WORSE: 0, UNKNOWN: 0} | {word: 1} | {SAME: n}
     low, high = stats.t.interval(0.95, 2, loc=effect + own.mean(), scale=stats.sem(own))
     ends = [f"{100 * end / (1 + shared.mean()):+.1f} %".replace("-", "−") for end in (low, high)]
-    row = latents["table"].set_index(["imputer", "missing"]).loc[REFIT, "a square"]
+    row = latents["tables"]["error: MSE"].set_index(["imputer", "missing"]).loc[REFIT, "a square"]
+    assert row["seeds"] == "3"
     assert row["t − Gaussian"].endswith(f"[{', '.join(ends)}]")
     assert row["t prior is"] == word
-    assert "seeds 0, 1, 2" in pages(several)[1]
+    # Each score is told by its own direction: what the t multiplies, SSIM and coverage too.
+    summary = latents["summary"].set_index("compared")
+    assert summary.loc["error: MSE", word] == ("1" if word != SAME else str(latents["n"]))
+    opposite = {BETTER: WORSE, WORSE: BETTER, SAME: SAME}[word]
+    assert summary.loc["structure: SSIM, 7 × 7", opposite] == summary.loc["error: MSE", word]
+    assert latents["pairs"] == summary.astype(int).to_numpy().sum()
+    text = pages(several)[1]
+    assert "seeds 0, 1, 2" in text
+    assert "imputation/figures/latents.png" in text
+
+
+def test_of_coverage_the_distance_from_what_was_promised_is_compared(few):
+    covers = {("gauss", 0): 0.88, ("gauss", 1): 0.93, ("t", 0): 0.91, ("t", 1): 0.92}
+    rows = COVERAGE.of(few.scores).query("imputer == @CONV and mechanism == 'square'")
+    rows = pd.concat([rows.assign(seed=seed) for seed in range(2)])
+    rows["value"] = [covers[row.model, row.seed] for row in rows.itertuples()]
+    (found,) = latents(rows).itertuples()
+    assert (found.reference, found.other) == (pytest.approx(2.5), pytest.approx(1.5))
+    assert (found.low, found.high) == pytest.approx((-1, -1))
+    assert (found.metric, found.n, found.verdict) == ("miss", 2, BETTER)
+
+
+def test_recipes_with_fewer_seeds_have_them_named(few):
+    rows = pd.concat([few.scores, few.scores.query("recipe == 'slides'").assign(seed=1)])
+    found, text = pages(few._replace(scores=rows))
+    assert found["imputers"]["seeds"] == [0, 1]
+    assert found["imputers"]["fewer"] == {"`mlp`": [0], "`conv`": [0]}
+    assert "models of seeds 0, 1, of `mlp` seed 0, of `conv` seed 0." in text
+    # One seed of some cannot tell; it does not keep the others from telling.
+    counts = found["imputers"]["latents"]["counts"]
+    assert counts == {BETTER: 0, WORSE: 0, SAME: 4, UNKNOWN: 6}
+    assert found["imputers"]["latents"]["told"] == 4
 
 
 def test_targets_are_held_against_the_best_of_each_group(few, plain):
@@ -257,17 +311,53 @@ def test_rubin_counts_by_hand(few):
     assert rubin["table"].iloc[0, 1] == "0.1000 [0.0980, 0.1020]"
 
 
-def test_draws_that_are_all_one_are_named(few):
+def test_the_spread_of_draws_by_hand(few):
     tiles = sheet(0)
     one, two = tiles.copy(), tiles.copy()
     one[:, 3:] = tiles[:, 2:3]  # six times the imputation
     # 100 in every other draw and 140 in the others, where pixels are missing.
     shade = np.array([100, 140] * 3, np.uint8)[None, :, None, None]
     two[:, 3:] = np.where(tiles[:, None, 1] > 0, shade, tiles[:, 3:])
-    found = few._replace(draws={("mlp", "gauss"): one, ("mlp", "t"): two})
-    draws = pages(found)[0]["draws"]
-    assert draws["table"]["grey levels"].tolist() == ["0.0", "20.0"]
-    assert draws["one"] == ["`mlp` (Gaussian)"]
+    draws = {("mlp", "gauss", 0): one, ("mlp", "t", 0): two, ("mlp", "gauss", 1): two}
+    table = pages(few._replace(draws=draws))[0]["draws"]["table"]
+    assert table["grey levels"].tolist() == ["10.0 (0.0 to 20.0)", "20.0"]
+    assert table["seeds"].tolist() == ["2", "1"]
+
+
+def test_a_model_whose_code_carries_nothing_is_named_and_marked(few):
+    least = 0.1 * np.log(2)
+    kls = {("mlp", "t", 0): 0.999 * least, ("conv", "gauss", 0): 1.001 * least}
+    found, text = pages(few, kls)
+    assert found["lost"]["names"] == ["`mlp` (t prior, seed 0)"]
+    assert "**The code carries nothing** in `mlp` (t prior, seed 0): less than 0.1 bits" in text
+    mlp = name("mlp", "draws")
+    for table in (*found["scores"].values(), *found["degradation"].values()):
+        marked = table[table["latent"].str.endswith("†")]
+        assert marked[["imputer", "latent"]].to_numpy().tolist() == [[mlp, "t prior †"]]
+    assert found["draws"]["table"]["latent"].tolist().count("t prior †") == 1
+    for table in found["latents"].values():
+        assert set(table["imputer"][table["imputer"].str.endswith("†")]) == {f"{mlp} †"}
+    assert "†" not in pages(few)[1]
+
+
+def test_methods_of_former_runs_are_shown_apart(tmp_path):
+    found, text = pages(loaded(tmp_path, among=FEW, left=LEFT_OUT))
+    left = found["left_out"]
+    iterated, importance = (name(*key) for key in LEFT_OUT)
+    assert left["table"]["imputer"].tolist() == [iterated] * 2 + [importance] * 2
+    assert left["table"].iloc[2].tolist() == [
+        importance, "random pixels", "0.00450 / 0.00450", "90.0 / 90.0", "2.0 / 2.0",
+        f"{duration(SECONDS[LEFT_OUT[1]])} / {duration(SECONDS[LEFT_OUT[1]])}",
+    ]  # fmt: skip
+    assert left["table"].iloc[0, 3:5].tolist() == ["–", "–"]
+    before, after = text.split("## What was tried and left out")
+    assert importance not in before
+    assert (
+        "models of seed 0 they imputed 900 test images; coverage is that of the first 100" in after
+    )
+    assert "-S 'infer.methods=[map,iterated]' imputation" in after
+    assert "- importance sampling" not in before
+    assert "  - importance sampling: codes drawn" in after
 
 
 # The page
@@ -300,6 +390,11 @@ def test_the_page_depends_on_the_results_alone(tmp_path):
     assert pages(loaded(tmp_path / "b", scores=rows[::-1]))[1] == text
     assert text.index("# Which") < text.index("| you want") < text.index("quality_time.png")
     assert len(text[: text.index("\n## ")].splitlines()) <= 25
-    for number in ("10,000 test images; 30 %", "12 × 12", "1,000 images, 2 threads, device cpu"):
+    for number in (
+        "the first 1,000 of 10,000 test images:",
+        "; 30 %",
+        "12 × 12",
+        "1,000 images, 2 threads, device cpu",
+    ):
         assert number in text
     assert "| `conv` | cpu" in text.replace("  ", "")

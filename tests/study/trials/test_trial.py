@@ -16,6 +16,7 @@ from study.trials.trial import (
     score_uncertainty,
     try_imputer,
 )
+from vaefill.errors import InputError
 from vaefill.inference.target import Inferred
 from vaefill.models.conditional import ConditionalVAE
 from vaefill.models.files import save
@@ -122,14 +123,16 @@ def test_trials_have_test_images_as_masked_and_validation_images_alike(tmp_path)
     missing = {name: rng.random((50, 8, 8)) < 0.5 for name in ("random", "square")}
     save_arrays(tmp_path / "missing.npz", missing)
     paths = (tmp_path / "split.npz", tmp_path / "missing.npz")
-    trials = load_trials(*paths, SETTINGS, n_valid=40, seed=5)
+    trials = load_trials(*paths, SETTINGS, n_test=30, n_valid=40, seed=5)
     assert list(trials) == ["random", "square"]
     for name, trial in trials.items():
-        np.testing.assert_array_equal(trial.test.images, split["test_images"])
-        np.testing.assert_array_equal(trial.test.missing, missing[name])
+        np.testing.assert_array_equal(trial.test.images, split["test_images"][:30])
+        np.testing.assert_array_equal(trial.test.missing, missing[name][:30])
         np.testing.assert_array_equal(trial.valid.images, split["valid_images"][:40])
     assert (trials["square"].valid.missing.sum((1, 2)) == 9).all()
     assert 0.2 < trials["random"].valid.missing.mean() < 0.4
+    with pytest.raises(InputError, match=r"51 valid images: .*split\.npz has 50; ask for at most"):
+        load_trials(*paths, SETTINGS, n_test=50, n_valid=51, seed=5)
 
 
 @pytest.fixture(params=["latent", "conditional"])
@@ -157,12 +160,12 @@ def test_models_of_both_kinds_do_the_same(imputer, known):
     assert expected.shape == (3, 30, 8, 8)
     assert 0 <= expected.min() <= expected.max() <= 1
     _, arrays = try_imputer(
-        imputer, type("T", (), {"test": known, "valid": known}), n_draws=39, n_scored=20, seed=1
+        imputer, type("T", (), {"test": known, "valid": known}), n_draws=39, seed=1
     )
     assert arrays["mean"].dtype == np.float16
     np.testing.assert_allclose(arrays["mean"], inferred.mean, atol=0.2)
-    assert arrays["ink"].shape == (39, 20)
-    assert arrays["uncertainty/crps"].shape == (20,)
+    assert arrays["ink"].shape == (39, 30)
+    assert arrays["uncertainty/crps"].shape == (30,)
     said = headline(known, arrays)
     squared = np.square(arrays["mean"].astype(float) - known.images / 255) * known.missing
     expected = np.mean(squared.sum((1, 2)) / known.missing.sum((1, 2)))

@@ -21,7 +21,8 @@ from scipy.optimize import isotonic_regression
 from study.report.figures.galleries import MISSING_TINT, ink, sheet
 from study.report.figures.style import COLOURS, DPI, GREY, NAMES, look, style
 from study.report.imputers import GROUPS, SOURCES, Imputers
-from study.report.ranking import MSE
+from study.report.ranking import COMPARED, MSE, RELATIVE, latents
+from study.report.verdicts import LOWER_IS_BETTER
 from study.trials.comparison import MECHANISMS, MODELS
 
 TITLES = {"random": "random pixels missing", "square": "a square missing"}
@@ -32,6 +33,10 @@ SOURCE_STYLES: dict[str, Any] = {
     "zero": {"color": "#E69F00", "marker": "v"},
     "mean": {"color": "#CC79A7", "marker": "^"},
     "multiple": {"color": "#009E73", "marker": "o"},
+}
+MASK_STYLES: dict[str, dict[str, Any]] = {
+    "random": {"color": "#009E73", "marker": "o"},
+    "square": {"color": "#CC79A7", "marker": "s"},
 }
 LABEL_SIZE = 8.5
 DRAWS_SHOWN = 4
@@ -48,9 +53,14 @@ def planned(tried: Imputers) -> dict[str, Callable[[], Figure]]:
         plan["calibration"] = partial(calibration, covered)
     if len(curves):
         plan["degradation"] = partial(degradation, curves)
-    for recipe in dict.fromkeys(recipe for recipe, _ in tried.draws):
+    compared = latents(tried.scores).dropna(subset=["low", "high"])
+    if len(compared):
+        plan["latents"] = partial(differences, compared)
+    for recipe in dict.fromkeys(recipe for recipe, *_ in tried.draws):
+        first = min(seed for other, _, seed in tried.draws if other == recipe)
+        runs = {model: (recipe, model, first) for model in MODELS}
         plan[f"draws_{recipe}"] = partial(
-            draws, {m: tried.draws[recipe, m] for m in MODELS if (recipe, m) in tried.draws}
+            draws, {m: tried.draws[run] for m, run in runs.items() if run in tried.draws}
         )
     if (tried.rubin["source"] == "complete").any():
         plan["rubin"] = partial(rubin, tried.rubin)
@@ -90,6 +100,36 @@ def quality_time(errors: pd.DataFrame, times: pd.DataFrame) -> Figure:
     axes[0].set_yticks(range(len(order)), [_plain(imputer) for imputer in order])
     axes[0].set_ylim(len(order) - 0.5, -0.5)
     _legend(figure, groups, line="the lowest error so far")
+    return figure
+
+
+@style()
+def differences(found: pd.DataFrame) -> Figure:
+    """Show t − Gaussian with its interval: a panel per score, a row per imputer, both masks."""
+    imputers = list(found["imputer"].drop_duplicates())
+    titles = [title for title in COMPARED.values() if title in set(found["title"])]
+    figure = Figure(figsize=(10, 1.6 + 0.42 * len(imputers)), layout="constrained")
+    panels = figure.subplots(1, len(titles), sharey=True, squeeze=False)[0]
+    for ax, title in zip(panels, titles, strict=True):
+        own = found[found["title"] == title]
+        relative = own["metric"].isin(RELATIVE).all()
+        ends = own[["diff", "low", "high"]]
+        ends = ends.mul(100 / own["reference"], axis=0) if relative else ends
+        ax.axvline(0, color=GREY, lw=0.8)
+        for (mechanism, mark), shift in zip(MASK_STYLES.items(), (-0.16, 0.16), strict=True):
+            at = own["mechanism"] == mechanism
+            y = own["imputer"][at].map(imputers.index).astype(float) + shift
+            ax.hlines(y, ends["low"][at], ends["high"][at], mark["color"], lw=2)
+            ax.plot(ends["diff"][at], y, ls="", ms=5, **mark, label=TITLES[mechanism])
+        name, _, what = title.partition(": ")
+        better = "lower" if LOWER_IS_BETTER[own["metric"].iloc[0]] else "higher"
+        what = f"{what} (%)" if relative else what.replace(" from", "\nfrom")
+        ax.set(title=name, xlabel=f"{what}\n{better} is better")
+        ax.locator_params(axis="x", nbins=5)
+        ax.tick_params(axis="y", length=0)
+    panels[0].set_yticks(range(len(imputers)), [_plain(imputer) for imputer in imputers])
+    panels[0].set_ylim(len(imputers) - 0.5, -0.5)
+    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside upper center", ncols=2)
     return figure
 
 

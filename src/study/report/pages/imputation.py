@@ -13,28 +13,32 @@ from study.report.formats import MODELS, NONE, duration, share, texts
 from study.report.imputers import BASELINES, GROUPS, SOURCES, Imputers
 from study.report.ranking import (
     ACCURACY,
+    COMPARED,
     COVERAGE,
     CRPS,
+    FLAGGED,
     MSE,
     NOMINAL,
+    RELATIVE,
     SCORES,
     SECONDS,
     SSIM,
     Score,
     emphasised,
+    latents,
     leaders,
     pairs,
 )
-from study.report.runs import environments
-from study.report.verdicts import BETTER, SAME, UNKNOWN, WORSE, paired, verdict
+from study.report.runs import LEAST_CODE, codes, environments
+from study.report.verdicts import UNKNOWN, WORDS
 from study.trials.comparison import MECHANISMS
 
 #: How far from the best a method may be that is recommended for its speed.
 NEAR = 0.10
 #: How far from what they promise the intervals of a method may be that are called honest.
 TOLERANCE = 0.03
-#: Draws that differ by less, in grey levels of 255, are all one.
-ONE_LEVEL = 1.0
+#: Stands beside models whose code carries nothing.
+MARK = " †"
 WANTS = {
     "best": "the best imputations",
     "ssim": "the best SSIM",
@@ -90,7 +94,7 @@ def imputers(tried: Imputers) -> dict[str, Any]:
         "latents": _latents(tried.scores),
         "table": _short_table(chosen),
         "tied": bool(chosen.loc[chosen["want"].isin(FIRST), "others"].map(len).any()),
-        "seeds": sorted({seed for *_, seed in tried.runs}),
+        **_seeds(tried),
     }
 
 
@@ -104,22 +108,32 @@ def page(
     holds ``dataset``, ``mask``, ``split``, ``infer`` and ``degrade``. Targets are MNIST's alone.
     """
     first = imputers(tried)
-    shown = tried.scores[["imputer", "group", "method"]].drop_duplicates()
+    shown = pd.concat([tried.scores, tried.left_out])[["imputer", "group", "method"]]
+    shown = shown.drop_duplicates()
+    ranked = shown["imputer"].isin(tried.scores["imputer"])
+    carried = codes(histories)
+    lost = carried[carried["lost"]]
     return {
         "params": params,
         "imputers": first,
+        "latents": {
+            title: _marked_pairs(table, lost) for title, table in first["latents"]["tables"].items()
+        },
         "figures": set(figures.planned(tried)),
-        "untimed": list(shown["imputer"][~shown["imputer"].isin(tried.times["imputer"])]),
+        "untimed": list(shown["imputer"][ranked & ~shown["imputer"].isin(tried.times["imputer"])]),
         "choices": _choices_table(first["choices"]),
         "targets": _targets(tried.scores) if params["dataset"] == "mnist" else pd.DataFrame(),
         "digit": _digit(tried),
         "honest": _honest(tried.scores),
-        "scores": {MISSING[m]: _scores_table(tried, m) for m in MECHANISMS},
-        "draws": _draws(tried.draws),
         "budgets": budgets(work),
+        "scores": {MISSING[m]: _marked(_scores_table(tried, m), lost) for m in MECHANISMS},
+        "draws": _draws(tried.draws, carried),
+        "lost": _lost(lost),
         "degradation": {
-            MISSING.get(m, m): _degradation(tried.degradation, m) for m in (*MECHANISMS, "others")
+            MISSING.get(m, m): _marked(_degradation(tried.degradation, m), lost)
+            for m in (*MECHANISMS, "others")
         },
+        "left_out": _left_out(tried.left_out),
         "rubin": _rubin(tried.rubin),
         "timing": tried.timing,
         "trained": environments(histories),
@@ -216,23 +230,57 @@ def _choices_table(chosen: pd.DataFrame) -> pd.DataFrame:
     })  # fmt: skip
 
 
+def _seeds(tried: Imputers) -> dict[str, Any]:
+    """Name the seeds of all models, and of recipes that have fewer their own."""
+    every = sorted(set().union(*tried.seeds.values()))
+    fewer = {f"`{recipe}`": own for recipe, own in tried.seeds.items() if own != every}
+    return {"seeds": every, "fewer": fewer}
+
+
 def _latents(scores: pd.DataFrame) -> dict[str, Any]:
-    """Compare the MSE of both latents, paired by seed, over all imputers and masks."""
-    runs = MSE.of(scores).sort_values(["mechanism", "imputer"])
-    found = paired(runs, ["imputer", "mechanism"])
-    change = found["diff"] / found["reference"]
-    table = texts(found, {
+    """Say what comparing both latents found: by error, and score by score."""
+    found = latents(scores)
+    counts = pd.crosstab(found["title"], found["verdict"]).reindex(
+        index=[title for title in COMPARED.values() if title in set(found["title"])],
+        columns=WORDS, fill_value=0,
+    )  # fmt: skip
+    error = found[found["metric"] == MSE.metric]
+    change = error["diff"] / error["reference"]
+    of = {word: int((error["verdict"] == word).sum()) for word in WORDS}
+    told = (found["verdict"] != UNKNOWN).sum()
+    summary = counts.loc[:, [word for word in WORDS if word != UNKNOWN or counts[word].any()]]
+    return {
+        "n": len(error),
+        "told": len(error) - of[UNKNOWN],
+        "counts": of,
+        "low": change.min(),
+        "high": change.max(),
+        "chance": told / 20,
+        "pairs": told,
+        "summary": summary.astype(str).reset_index(names="compared"),
+        "tables": {
+            title: _pairs_table(found[found["title"] == title]) for title in counts.index
+        },
+    }  # fmt: skip
+
+
+def _pairs_table(found: pd.DataFrame) -> pd.DataFrame:
+    """Show every pair of an imputer and a mask by one score: errors relative to the Gaussian's."""
+
+    def difference(row: Any) -> str:
+        if row.metric in RELATIVE:
+            return formats.relative(row.diff, row.low, row.high, row.reference)
+        return formats.difference(row.diff, row.low, row.high, row.metric)
+
+    return texts(found, {
         "imputer": lambda row: row.imputer,
         "missing": lambda row: MISSING[row.mechanism],
-        "Gaussian": lambda row: MSE.text(row.reference),
-        "t prior": lambda row: MSE.text(row.other),
-        "t − Gaussian": lambda row: formats.relative(row.diff, row.low, row.high, row.reference),
-        "t prior is": lambda row: verdict("mse", row.low, row.high),
+        "seeds": lambda row: f"{row.n:g}",
+        "Gaussian": lambda row: formats.number(row.reference, row.metric),
+        "t prior": lambda row: formats.number(row.other, row.metric),
+        "t − Gaussian": difference,
+        "t prior is": lambda row: row.verdict,
     })  # fmt: skip
-    words = list(table["t prior is"])
-    counts = {word: words.count(word) for word in (BETTER, WORSE, SAME, UNKNOWN)}
-    return {"n": len(words), "told": len(words) - counts[UNKNOWN], "counts": counts,
-            "table": table, "low": change.min(), "high": change.max()}  # fmt: skip
 
 
 def _targets(scores: pd.DataFrame) -> pd.DataFrame:
@@ -327,17 +375,74 @@ def _emphasised(wide: pd.DataFrame, scores: list[Score]) -> pd.DataFrame:
     return table.astype(object)
 
 
-def _draws(draws: Mapping[tuple[str, str], Any]) -> dict[str, Any]:
-    """Tell how far draws differ over missing pixels: their standard deviation, in grey levels."""
+def _marked(table: pd.DataFrame, lost: pd.DataFrame) -> pd.DataFrame:
+    """Mark the rows, by imputer and latent, of models whose code carries nothing."""
+    models = set(zip(lost["recipe"], lost["model"].map(MODELS), strict=True))
+    rows = zip(table["imputer"].astype(str).str.split("`").str[1], table["latent"], strict=True)
+    marks = [MARK if row in models else "" for row in rows]
+    return table.assign(latent=table["latent"] + marks)
+
+
+def _marked_pairs(table: pd.DataFrame, lost: pd.DataFrame) -> pd.DataFrame:
+    """Mark the rows, by imputer, of recipes one of whose models has a code that carries nothing."""
+    marks = table["imputer"].str.split("`").str[1].isin(lost["recipe"]).map({True: MARK, False: ""})
+    return table.assign(imputer=table["imputer"] + marks)
+
+
+def _lost(lost: pd.DataFrame) -> dict[str, Any]:
+    """Name the models whose code carries nothing, with their seeds."""
+    seeds = lost.groupby(["recipe", "model"], sort=False)["seed"].agg(list)
+    names = [f"`{recipe}` ({MODELS[model]}, {formats.seeds(own)})"
+             for (recipe, model), own in seeds.items()]  # fmt: skip
+    return {"names": names, "least_bits": LEAST_CODE / np.log(2)}
+
+
+def _draws(draws: Mapping[tuple[str, str, int], Any], carried: pd.DataFrame) -> dict[str, Any]:
+    """Tell what the code of every model carries, and how far its draws differ.
+
+    That is their standard deviation over missing pixels, in grey levels.
+    """
     rows = [
-        (f"`{recipe}`", MODELS[model], np.sqrt(tiles[:, 3:].var(axis=1)[tiles[:, 1] > 0].mean()))
-        for (recipe, model), tiles in draws.items()
+        (*run, np.sqrt(tiles[:, 3:].var(axis=1)[tiles[:, 1] > 0].mean()))
+        for run, tiles in draws.items()
     ]
-    table = pd.DataFrame(rows, columns=["recipe", "latent", "grey levels"])
+    runs = pd.DataFrame(rows, columns=["recipe", "model", "seed", "spread"])
+    runs = runs.merge(carried, how="left", on=["recipe", "model", "seed"])
+    by = runs.groupby(["recipe", "model"], sort=False)
+    table = pd.DataFrame({
+        "imputer": [f"`{recipe}`" for (recipe, _), _ in by],
+        "latent": [MODELS[model] for (_, model), _ in by],
+        "seeds": [str(len(own)) for _, own in by],
+        "KL, nats": [_range(own["kl"], "code") for _, own in by],
+        "grey levels": [_range(own["spread"], "grey_levels") for _, own in by],
+    })  # fmt: skip
+    table = _marked(table, runs[runs["lost"].eq(True)]).rename(columns={"imputer": "recipe"})
+    return {"recipes": list(dict.fromkeys(runs["recipe"])), "table": table}
+
+
+def _range(values: pd.Series, metric: str) -> str:
+    """Format the mean of some runs, and from where to where they go."""
+    text = formats.number(values.mean(), metric)
+    ends = (formats.number(end, metric) for end in (values.min(), values.max()))
+    return text if len(values) == 1 else f"{text} ({' to '.join(ends)})"
+
+
+def _left_out(rows: pd.DataFrame) -> dict[str, Any]:
+    """Show what methods of former runs reached, beside what they cost."""
+    cells = {score.title: pairs(rows, score) for score in (MSE, COVERAGE, FLAGGED)}
+    seconds = pairs(rows, SECONDS).droplevel("mechanism")
+    index = [(m, imputer) for imputer in rows["imputer"].unique() for m in MECHANISMS]
+    table = pd.DataFrame(cells, dtype=object).reindex(index).fillna(NONE).reset_index()
+    table["seconds"] = table["imputer"].astype(str).map(seconds)
+    table["mechanism"] = table["mechanism"].map(MISSING)
+    images = rows[rows["metric"] == "images"].groupby("region")["value"].max()
+    columns = {"imputer": "imputer", "mechanism": "missing"}
+    table = table.rename(columns=columns)[[*columns.values(), *cells, "seconds"]]
     return {
-        "recipes": list(dict.fromkeys(recipe for recipe, _ in draws)),
-        "table": table.assign(**{"grey levels": table["grey levels"].map("{:.1f}".format)}),
-        "one": [f"{recipe} ({model})" for recipe, model, spread in rows if spread < ONE_LEVEL],
+        "table": table,
+        "methods": list(dict.fromkeys(rows["method"])),
+        "seeds": sorted(set(rows["seed"].astype(int))),
+        "images": images.astype(int).to_dict(),
     }
 
 
