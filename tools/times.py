@@ -22,7 +22,7 @@ MEASURED = COLUMNS[2:-1]
 
 def sync(before: Mapping[str, Set[str]]) -> None:
     """Give every item its row, keeping what was measured; items in the order of `before`."""
-    kept = {row["item"]: row for row in load_table(TIMES)} if TIMES.exists() else {}
+    kept = {row.get("item"): row for row in load_table(TIMES)} if TIMES.exists() else {}
     nothing = dict.fromkeys(COLUMNS, "")
     rows = [
         nothing
