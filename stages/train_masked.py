@@ -49,6 +49,7 @@ class Budgets(Params):
     """Section `masked.budgets`, which stage `budget` reads."""
 
     epochs: list[Count]
+    seeds: list[Seed]
     seed: Seed
     images: Count
     curves: dict[str, dict[str, list[int | float]]]

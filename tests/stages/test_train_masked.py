@@ -84,7 +84,7 @@ def test_seed_decides_and_nothing_else(stage):
 
 def test_a_model_of_another_budget_is_scored_beside_its_work(stage):
     curves = {"random": {"fraction": [0.5]}, "square": {"size": [2, 3]}}
-    budgets = {"epochs": [3], "seed": 0, "images": 7, "curves": curves}
+    budgets = {"epochs": [3], "seeds": [0], "seed": 0, "images": 7, "curves": curves}
     stage.train("gauss", masked={"budgets": budgets}, options=["--epochs=3"])
     last = load_table("history.csv")[-1]
     assert last["epoch"] == "3"

@@ -29,6 +29,8 @@ _COLUMNS = {
 def load(reports: str | Path) -> pd.DataFrame:
     """Read ``training/budgets/*.csv``: a row per score of each model, by work; maybe none.
 
+    Means over seeds.
+
     Raises
     ------
     InputError
@@ -37,7 +39,12 @@ def load(reports: str | Path) -> pd.DataFrame:
     paths = sorted(Path(reports, "training", "budgets").glob("*.csv"))
     tables = [read(path, _COLUMNS, key=(*CASE, *SCORE)) for path in paths]
     rows = pd.concat(tables) if tables else pd.DataFrame(columns=[*_COLUMNS])
-    return rows.sort_values([*MODEL[::2]], kind="stable", ignore_index=True)
+    names = [name for name in rows if name != "value"]
+    return (
+        rows.groupby(names, sort=False, as_index=False)["value"]
+        .mean()
+        .sort_values([*MODEL[::2]], kind="stable", ignore_index=True)
+    )
 
 
 def curve(rows: pd.DataFrame) -> pd.DataFrame:
