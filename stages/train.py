@@ -33,22 +33,26 @@ class Model(Params):
 Rate = Annotated[float, Field(gt=0, lt=1, allow_inf_nan=False)]
 
 
-class Constant(Params):
+class Recipe(Params):
+    """What all recipes have; how weights begin and what makes the steps need not be said."""
+
+    epochs: Count
+    batch_size: Count
+    lr: Rate
+    init: Literal["torch", "he", "xavier", "normal"] = "torch"
+    optimizer: Literal["adam", "sgd", "momentum"] = "adam"
+
+
+class Constant(Recipe):
     """A recipe with one learning rate throughout."""
 
     schedule: Literal["constant"]
-    epochs: Count
-    batch_size: Count
-    lr: Rate
 
 
-class OneCycle(Params):
+class OneCycle(Recipe):
     """A recipe whose rate rises to `lr` over the share `warmup` of the steps, then falls to 0."""
 
     schedule: Literal["one_cycle"]
-    epochs: Count
-    batch_size: Count
-    lr: Rate
     warmup: Rate
 
 
@@ -105,14 +109,16 @@ def main(argv: Sequence[str] | None = None) -> None:
         likelihood=params["likelihood"],
         pixels=train.shape[1],
         **params["model"],
+        init=recipe.pop("init"),
         generator=torch.Generator().manual_seed(init_seed),
     ).to(device)
     exact_kl(vae.prior, vae.prior)  # what evaluation would refuse is refused before training
+    key = run_key({**params, **recipe, "family": args.model, "seed": args.seed}, args.split)
     train_run(
         vae,
         train,
         valid,
-        key=run_key({**params, **recipe, "family": args.model, "seed": args.seed}, args.split),
+        key=key,
         generator=torch.Generator(device).manual_seed(training_seed),
         out=args.out,
         history=args.history,
