@@ -414,7 +414,10 @@ def test_models_must_show_the_same_examples(project):
         ("seeds: [a]", "seeds.0 = 'a'"),
         ("recipes: []", "recipes = \\[\\]"),
         ("recipes: [slides, slides]", "must not hold a value twice"),
-        ("recipes: [slow]", "'slow' is no section of train; it has slides, fast, converged"),
+        (
+            "recipes: [slow]",
+            "'slow' is no section of train; it has slides, fast, converged, factors",
+        ),
         ("df: 0", "df = 0.*above 0"),
         ("df: .nan", "df = nan"),
     ],
