@@ -77,6 +77,7 @@ SMALL = {
     },
 }
 INPUTS = (
+    "reports/factors.csv",
     "reports/sweep.csv",
     "reports/imputation/timings.csv",
     "reports/imputation/timings.json",

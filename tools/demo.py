@@ -22,7 +22,8 @@ from vaefill.storage import write_text
 DEMO = Path(".demo")
 #: What the pipeline starts from, though it lies among the reports.
 INPUTS = {
-    f"reports/{name}" for name in ("sweep.csv", "imputation/timings.csv", "imputation/timings.json")
+    f"reports/{name}"
+    for name in ("sweep.csv", "factors.csv", "imputation/timings.csv", "imputation/timings.json")
 }
 
 
