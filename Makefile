@@ -11,7 +11,7 @@ CODE := src stages tools benchmarks tests
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo report sweep test lint check fix docs bench time benchmark time-tables check-report
+.PHONY: help install demo report sweep factors test lint check fix docs bench time benchmark time-tables check-report
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -31,6 +31,11 @@ report: $(STAMP) ## Run the real thing on MNIST, and put the result into the REA
 
 sweep: $(STAMP) ## Run the experiments of sweep.yaml, then the report
 	python -m tools.sweep $(side_by_side)
+	python -m tools.run $(side_by_side)
+	python -m tools.readme
+
+factors: $(STAMP) ## Run the trainings of factors.yaml, then the report
+	python -m tools.sweep factors $(side_by_side)
 	python -m tools.run $(side_by_side)
 	python -m tools.readme
 

@@ -32,6 +32,7 @@ def bench_recipes(device: torch.device) -> None:
         for part in ("train", "valid")
     )
     recipes = read_params(TParams).model_dump()["train"]
+    inits = {name: recipe.pop("init") for name, recipe in recipes.items()}
     slides = recipes.pop("slides")
     print("\n| recipe | model | epochs | s per epoch | s | of the slides' time | validation loss |")
     print("|---|---|---:|---:|---:|---:|---:|")
@@ -41,7 +42,7 @@ def bench_recipes(device: torch.device) -> None:
         for name, recipe in recipes.items():
             clock = _Clock(train, valid, model, slides, per_slides_epoch)
             history = fit(
-                _vae(model, train), train, valid, **recipe,
+                _vae(model, train, inits[name]), train, valid, **recipe,
                 generator=torch.Generator(device).manual_seed(0), progress=clock,
             )  # fmt: skip
             rows[name] = (recipe["epochs"], clock.seconds, history[-1].valid_loss)
@@ -85,6 +86,6 @@ class _Clock:
         self._start = time.perf_counter()
 
 
-def _vae(model: str, train: torch.Tensor) -> VAE:
+def _vae(model: str, train: torch.Tensor, init: str = "torch") -> VAE:
     generator = torch.Generator().manual_seed(0)
-    return VAE(model, **MODELS[model], generator=generator).to(train.device)
+    return VAE(model, **MODELS[model], init=init, generator=generator).to(train.device)

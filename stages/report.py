@@ -11,9 +11,11 @@ from study.params import Params, Seeds, distinct, parse_paths, read_params, run
 from study.report.control import load as load_control
 from study.report.control import section
 from study.report.experiments import read_sweep
+from study.report.factors import changes, read_factors
 from study.report.figures import control as control_figure
 from study.report.figures import curves, galleries
 from study.report.figures.comparison import comparison
+from study.report.figures.factors import factors as factors_figure
 from study.report.figures.style import to_png
 from study.report.imputers import load, score_rows
 from study.report.pages import report
@@ -28,7 +30,7 @@ from study.report.runs import (
     load_pictures,
 )
 from study.trials.comparison import MODELS
-from study.trials.sweep import SweepParams, load_plan
+from study.trials.sweep import TrainingParams, load_plan
 from vaefill.storage import save_json, save_table, write_bytes, write_text
 
 
@@ -40,13 +42,12 @@ class Split(Params):
     valid_size: int
 
 
-class ReportParams(SweepParams):
+class ReportParams(TrainingParams):
     """Params of the stage; some are only shown, and checked by the stages that use them."""
 
     seeds: Seeds
     split: Split
     model: dict[str, Any]
-    train: dict[str, dict[str, Any]]
     recipes: Annotated[list[str], Field(min_length=1), AfterValidator(distinct)]
     mask: dict[str, Any]
     evaluate: dict[str, Any]
@@ -67,7 +68,7 @@ class ReportParams(SweepParams):
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the stage."""
-    args = parse_paths(argv, "--reports", "--sweep", "--plan")
+    args = parse_paths(argv, "--reports", "--sweep", "--plan", "--factors")
     reports = args.reports
     params = read_params(ReportParams)
     recipes = [params.infer["recipe"], *params.masked["networks"]]
@@ -80,6 +81,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     plan = load_plan(args.plan, params)
     control = load_control(reports / "control.csv")
     sweep = read_sweep(args.sweep, plan, dataset=params.dataset, seeds=params.seeds)
+    factors = read_factors(reports / "factors.csv", args.factors, params)
     page = report.page(
         metrics,
         pd.concat([histories, others]),
@@ -88,6 +90,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         findings=findings(sweep, slides=params.dataset == "mnist"),
         imputers=imputers(tried),
         control=section(control),
+        factors=factors,
     )
     drawn = {
         "comparison": comparison(metrics.scores, page["cited"] if page["held"] else None),
@@ -98,6 +101,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         "samples": galleries.samples(pictures["samples"], params.df),
         **galleries.examples(pictures["examples"]),
     }
+    if page["gap"]:
+        drawn["factors"] = factors_figure(changes(factors, metrics.scores))
     for name, figure in drawn.items():
         write_bytes(reports / "figures" / f"{name}.png", to_png(figure))
     rows = report.score_rows(metrics.scores, score_rows(reports, recipes))

@@ -10,18 +10,18 @@ from typing import Annotated, Any, Literal
 # cuBLAS reads this when it starts; without it, its sums differ from run to run.
 os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
 
-import numpy as np
 import torch
 from pydantic import AfterValidator, Field
 
 from study.params import Count, Params, parse_paths, positive, read_params, run
+from study.trials.recipes import Recipe
 from vaefill import storage
 from vaefill.errors import InputError
 from vaefill.models.divergences import exact_kl
 from vaefill.models.elbo import elbo
-from vaefill.models.vae import VAE
 from vaefill.training.checkpoint import run_key
 from vaefill.training.devices import Device, deterministic, pick_device
+from vaefill.training.session import begin
 from vaefill.training.session import train as train_run
 
 
@@ -32,28 +32,6 @@ class Model(Params):
     latent: Count
 
 
-Rate = Annotated[float, Field(gt=0, lt=1, allow_inf_nan=False)]
-
-
-class Constant(Params):
-    """A recipe with one learning rate throughout."""
-
-    schedule: Literal["constant"]
-    epochs: Count
-    batch_size: Count
-    lr: Rate
-
-
-class OneCycle(Params):
-    """A recipe whose rate rises to `lr` over the share `warmup` of the steps, then falls to 0."""
-
-    schedule: Literal["one_cycle"]
-    epochs: Count
-    batch_size: Count
-    lr: Rate
-    warmup: Rate
-
-
 class GaussParams(Params):
     """What `train_gauss` reads."""
 
@@ -62,7 +40,7 @@ class GaussParams(Params):
     likelihood: Literal["bernoulli", "continuous_bernoulli"]
     model: Model
     threads: Count
-    train: dict[str, Annotated[Constant | OneCycle, Field(discriminator="schedule")]]
+    train: dict[str, Recipe]
 
 
 class TParams(GaussParams):
@@ -92,30 +70,30 @@ def main(argv: Sequence[str] | None = None) -> None:
     deterministic()
     if args.seed < 0:
         raise InputError(f"params.yaml: seeds has {args.seed}: a seed is 0 or above")
-    # Initial weights and training draw from independent streams of the one seed.
-    init_seed, training_seed = np.random.SeedSequence(args.seed).generate_state(2).tolist()
-
     split = storage.load_arrays(args.split)
     train, valid = (
         torch.from_numpy(split[f"{part}_images"]).flatten(1).to(device).float() / 255
         for part in ("train", "valid")
     )
-    vae = VAE(
+    key = run_key({**params, **recipe, "family": args.model, "seed": args.seed}, args.split)
+    vae, generator = begin(
         args.model,
+        seed=args.seed,
+        device=device,
         df=params.get("df"),
         joint=params.get("joint"),
         likelihood=params["likelihood"],
         pixels=train.shape[1],
         **params["model"],
-        generator=torch.Generator().manual_seed(init_seed),
-    ).to(device)
+        init=recipe.pop("init"),
+    )
     exact_kl(vae.prior, vae.prior)  # what evaluation would refuse is refused before training
     train_run(
         vae,
         train,
         valid,
-        key=run_key({**params, **recipe, "family": args.model, "seed": args.seed}, args.split),
-        generator=torch.Generator(device).manual_seed(training_seed),
+        key=key,
+        generator=generator,
         out=args.out,
         history=args.history,
         # Copies of the repository in which experiments run share the checkpoints of its root.

@@ -79,6 +79,7 @@ SMALL = {
     },
 }
 INPUTS = (
+    "reports/factors.csv",
     "reports/sweep.csv",
     "reports/imputation/left_out.csv",
     "reports/imputation/timings.csv",

@@ -24,7 +24,8 @@ DEMO = Path(".demo")
 INPUTS = {
     f"reports/{name}"
     for name in (
-        "sweep.csv", "imputation/left_out.csv", "imputation/timings.csv", "imputation/timings.json",
+        "sweep.csv", "factors.csv", "imputation/left_out.csv", "imputation/timings.csv",
+        "imputation/timings.json",
     )
 }  # fmt: skip
 

@@ -13,6 +13,7 @@ from typing import Any
 from study.params import Params, read_params, run
 from study.report.control import load as load_control
 from study.report.control import section
+from study.report.factors import read_factors
 from study.report.imputers import load
 from study.report.pages.imputation import imputers
 from study.report.pages.report import answer
@@ -20,6 +21,7 @@ from study.report.render import render
 from study.report.runs import load_metrics
 from study.tables import page as tables
 from study.tables.results import load as load_tables
+from study.trials.sweep import TrainingParams
 from vaefill.errors import InputError
 from vaefill.storage import write_text
 
@@ -49,7 +51,8 @@ def blocks(reports: Path, params: RunParams) -> dict[str, str]:
     recipes = [params.infer["recipe"], *params.masked["networks"]]
     tried = load(reports, recipes, dataset=params.dataset)
     control = section(load_control(reports / "control.csv"))
-    page = answer(metrics.scores, dataset=params.dataset, control=control)
+    factors = read_factors(reports / "factors.csv", "factors.yaml", read_params(TrainingParams))
+    page = answer(metrics.scores, dataset=params.dataset, control=control, factors=factors)
     page |= {"imputers": imputers(tried), "reports": f"{reports}/"}
     conditions = read_params(BenchmarkParams, BENCHMARK).conditions
     measured = tables.answer(load_tables(reports / "tables", conditions), "docs/")

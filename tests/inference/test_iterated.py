@@ -5,7 +5,7 @@ import torch
 from exact import KINDS, LinearGaussian, gen, incomplete, make
 
 from vaefill.inference.iterated import fill, iterated
-from vaefill.inference.single_pass import predict, single_pass
+from vaefill.inference.single_pass import predict, single_draw, single_pass
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -32,6 +32,15 @@ def test_single_pass_by_hand(kind):
     shape = (8, 3, 4)
     predicted = predict(vae, images.reshape(shape), ~observed.reshape(shape), batch_size=3)
     torch.testing.assert_close(predicted.flatten(1), inferred.mean)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_single_draw_decodes_the_first_draw_and_no_mean(kind):
+    vae, (images, observed) = make(kind), incomplete(8)
+    found = single_draw(vae, images, observed, generator=gen(), n_draws=3)
+    codes = vae.posterior(images.where(observed, 0)).rsample(gen(), (3,))
+    assert torch.equal(found.codes, codes)
+    assert torch.equal(found.mean, vae.likelihood(codes[0]).mean)
 
 
 def test_two_iterations_by_hand():

@@ -110,7 +110,8 @@ def test_everything_observed_is_a_reconstruction(method):
         drawn = vae.likelihood(vae.posterior(x).rsample(gen(5), (8000,))).mean
         assert ((mean - drawn.mean(0)) / drawn.std(0)).abs().max() < 5 * 2**0.5 / 8000**0.5
     else:
-        code = inferred.codes[0] if method == "map" else vae.encoder(x)[0]
+        drawn = method in ("map", "single_draw")
+        code = inferred.codes[0] if drawn else vae.encoder(x)[0]
         torch.testing.assert_close(mean, vae.likelihood(code).mean)
 
 
@@ -133,7 +134,7 @@ def test_no_image_at_all_and_the_models_dtype(method):
         (
             make(),
             {"method": "gibbs"},
-            "method = 'gibbs': must be one of single_pass, iterated, map",
+            "method = 'gibbs': must be one of single_pass, single_draw, iterated, map",
         ),
         (make(), {"n_draws": 0}, "n_draws = 0: must be at least 1"),
         (make(), {"batch_size": 0}, "batch_size = 0: must be at least 1"),

@@ -19,6 +19,10 @@ RECIPES = {
 }
 
 
+def recipe(**changes):
+    return {"train": RECIPES | {"slides": RECIPES["slides"] | changes}}
+
+
 class Stage:
     """The project's own params with small values, and a way to run the stage on them."""
 
@@ -73,6 +77,9 @@ def test_every_setting_reaches_the_weights_and_nothing_else_does(stage):
     changes = [
         {}, {"recipe": "fast"}, {"seed": 1}, {"df": 5}, {"joint": "multivariate"},
         {"kl": "quadrature"}, {"kl_weight": 0.5}, {"likelihood": "continuous_bernoulli"},
+        recipe(init="he"), recipe(init="xavier"), recipe(init="normal"),
+        recipe(optimizer="sgd"), recipe(optimizer="momentum"),
+        recipe(init="torch", optimizer="adam"),
     ]  # fmt: skip
 
     def weights(**settings):
@@ -80,7 +87,8 @@ def test_every_setting_reaches_the_weights_and_nothing_else_does(stage):
         return torch.nn.utils.parameters_to_vector(load("model").parameters())
 
     plain = weights()
-    assert [change for change in changes if torch.equal(weights(**change), plain)] == [{}]
+    same = [change for change in changes if torch.equal(weights(**change), plain)]
+    assert same == [{}, recipe(init="torch", optimizer="adam")]
 
 
 def test_the_gaussian_model_knows_nothing_of_the_ts_params(stage):
@@ -122,6 +130,11 @@ def test_infinite_df_is_the_gaussian_model(stage):
         ({"train": {"slides": RECIPES["slides"] | {"schedule": "cosine"}}}, "'cosine'"),
         ({"train": {"slides": RECIPES["slides"] | {"warmup": 0.1}}}, "warmup = 0.1: no stage"),
         ({"train": {"slides": RECIPES["fast"] | {"warmup": 1.0}}}, "warmup = 1.0: "),
+        (
+            recipe(init="zeros"),
+            "init = 'zeros': Input should be 'torch', 'he', 'xavier' or 'normal'",
+        ),
+        (recipe(optimizer="lion"), "optimizer = 'lion': Input should be 'adam', 'sgd' or 'moment"),
         ({"seed": -1}, "seeds has -1: a seed is 0 or above"),
         ({"kl_weight": -0.5}, "kl_weight = -0.5: "),
         ({"joint": "both"}, "joint = 'both': "),

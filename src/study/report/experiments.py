@@ -72,7 +72,7 @@ class Sweep(NamedTuple):
     """
 
     dataset: str
-    plan: Plan
+    plan: Plan[Experiment]
     seeds: tuple[int, ...]
     runs: pd.DataFrame
 
@@ -82,7 +82,9 @@ class Sweep(NamedTuple):
         return self.runs[here & (self.runs["model"] == model)]
 
 
-def read_sweep(path: str | Path, plan: Plan, *, dataset: str, seeds: Sequence[int]) -> Sweep:
+def read_sweep(
+    path: str | Path, plan: Plan[Experiment], *, dataset: str, seeds: Sequence[int]
+) -> Sweep:
     """Read the results of `plan` on one dataset and with some seeds, and no others.
 
     Where there is no ``sweep.csv`` at `path`, nothing was run.
@@ -113,7 +115,7 @@ def read_sweep(path: str | Path, plan: Plan, *, dataset: str, seeds: Sequence[in
     return Sweep(dataset, plan, tuple(dict.fromkeys(seeds)), runs)
 
 
-def changed(plan: Plan, experiment: Experiment) -> list[str]:
+def changed(plan: Plan[Experiment], experiment: Experiment) -> list[str]:
     """Name the settings, but for df, in which an experiment differs from ``params.yaml``."""
     usual = plan.defaults if experiment.model == "t" else plan.defaults.gaussian
     pairs = zip(Experiment._fields, usual, experiment, strict=True)

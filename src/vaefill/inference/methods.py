@@ -6,7 +6,8 @@ With a `VAE`, which was trained on complete images:
 name                        estimate of E[x_m|x_o]                               module
 =========================== ==================================================== ===============
 ``single_pass``             decoder at the code of the zero-filled image         `single_pass`
-``iterated``                the same of the own imputation, encoded repeatedly   `iterated`
+``single_draw``             decoder at one draw of the encoder's distribution    `single_pass`
+``iterated``                single pass of the own imputation, again and again `iterated`
 ``map``                     decoder at the most probable code                    `modes`
 ``pseudo_gibbs``            chain of encoder and decoder, without correction     `gibbs`
 ``metropolis_within_gibbs`` the chain, corrected                                 `gibbs`
@@ -40,7 +41,7 @@ from vaefill.inference.laplace import laplace
 from vaefill.inference.modes import posterior_mode
 from vaefill.inference.refit import refit
 from vaefill.inference.selfnormalised import importance
-from vaefill.inference.single_pass import single_pass
+from vaefill.inference.single_pass import single_draw, single_pass
 from vaefill.inference.target import Inferred, at_least
 from vaefill.missingness.checks import AnyImages
 from vaefill.models.conditional import ConditionalVAE
@@ -50,6 +51,7 @@ from vaefill.models.vae import VAE, one_of
 METHODS: dict[type[Model], dict[str, Callable[..., Inferred]]] = {
     VAE: {
         "single_pass": single_pass,
+        "single_draw": single_draw,
         "iterated": iterated,
         "map": posterior_mode,
         "pseudo_gibbs": pseudo_gibbs,

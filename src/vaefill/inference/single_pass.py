@@ -67,6 +67,32 @@ def single_pass(
 
 
 @torch.no_grad()
+def single_draw(
+    model: Model, x: Tensor, observed: Tensor, *, generator: torch.Generator, n_draws: int = 100
+) -> Inferred:
+    """Decode one draw of the encoder's distribution, instead of its location.
+
+    So does a model's own forward pass, as training runs it. The noise of the draw is part of the
+    guess: its expected squared error is that of the mean over draws, plus the draws' variance.
+
+    Parameters
+    ----------
+    model, x, observed, generator
+        As for `single_pass`.
+    n_draws : int, default=100
+        Draws from the encoder's distribution to return; the first is the one that is decoded.
+
+    Returns
+    -------
+    Inferred
+        Without diagnostics.
+    """
+    _, law, likelihood = encode(model, x, observed)
+    codes = law.rsample(generator, (n_draws,))
+    return Inferred(likelihood(codes[0]).mean, codes, {})
+
+
+@torch.no_grad()
 def predict(model: Model, images: Images, missing: AnyImages, *, batch_size: int = 1000) -> Images:
     """Predict all pixels of images in one pass: the slides' method, where the model is a `VAE`.
 

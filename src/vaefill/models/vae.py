@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from vaefill.errors import InputError
 from vaefill.models.distributions import Latent, MultivariateT, Normal, StudentT
 from vaefill.models.likelihoods import Bernoulli, ContinuousBernoulli, Likelihood
-from vaefill.models.networks import Decoder, Encoder
+from vaefill.models.networks import INITS, Decoder, Encoder
 
 Family = Callable[[Tensor, Tensor], Latent]
 
@@ -75,13 +75,15 @@ class VAE(nn.Module):
         Widths of the encoder's hidden layers; the decoder mirrors them.
     latent : int, default=10
         Number of latent coordinates.
+    init : {"torch", "he", "xavier", "normal"}
+        How weights begin, a key of `vaefill.models.networks.INITS`; no part of the architecture.
     generator : torch.Generator
         Source of the initial weights, on the CPU.
 
     Raises
     ------
     InputError
-        When `family`, `joint` or `likelihood` is unknown, or `df` or `joint` does not fit
+        When `family`, `joint`, `likelihood` or `init` is unknown, or `df` or `joint` does not fit
         `family`.
 
     Examples
@@ -104,13 +106,15 @@ class VAE(nn.Module):
         pixels: int = 784,
         hidden: Sequence[int] = (400, 128),
         latent: int = 10,
+        init: str = "torch",
         generator: torch.Generator,
     ) -> None:
         super().__init__()
         self.family = FAMILIES[one_of("family", family, FAMILIES)](df, joint)
         self._likelihood = LIKELIHOODS[one_of("likelihood", likelihood, LIKELIHOODS)]
-        self.encoder = Encoder(pixels, hidden, latent, generator)
-        self.decoder = Decoder(latent, hidden, pixels, generator)
+        one_of("init", init, INITS)
+        self.encoder = Encoder(pixels, hidden, latent, generator, init)
+        self.decoder = Decoder(latent, hidden, pixels, generator, init)
         self.register_buffer("_origin", torch.zeros(latent), persistent=False)
         self.architecture = {
             "family": family,

@@ -3,15 +3,38 @@
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from tqdm import tqdm
 
 from vaefill import storage
 from vaefill.models.files import Model, save
+from vaefill.models.vae import VAE
 from vaefill.training.checkpoint import checkpointed
 from vaefill.training.devices import environment
 from vaefill.training.fit import Epoch, fit
+
+
+def begin(
+    family: str, *, seed: int, device: torch.device, **settings: Any
+) -> tuple[VAE, torch.Generator]:
+    """Make a fresh VAE, and the generator that its training is to draw from.
+
+    Initial weights and training draw from independent streams of the one seed.
+
+    Parameters
+    ----------
+    family, **settings
+        As for `vaefill.models.vae.VAE`.
+    seed : int
+        0 or above.
+    device : torch.device
+        Where both are to be.
+    """
+    of_weights, of_training = np.random.SeedSequence(seed).generate_state(2).tolist()
+    vae = VAE(family, **settings, generator=torch.Generator().manual_seed(of_weights))
+    return vae.to(device), torch.Generator(device).manual_seed(of_training)
 
 
 def train(

@@ -5,6 +5,7 @@ import shutil
 from itertools import product
 
 import control_files
+import factor_files
 import imputation_files
 import numpy as np
 import pandas as pd
@@ -15,6 +16,7 @@ from scipy import stats
 
 from stages.report import ReportParams, main
 from study.params import read_params, read_yaml
+from study.report.factors import read_factors
 from study.report.pages import report
 from study.report.render import render
 from study.report.runs import MODELS, load_histories, load_images, load_metrics
@@ -27,6 +29,7 @@ from vaefill.storage import load_json, load_table, save_table
 SEEDS = (0, 1, 10)
 RECIPES = ("slides", "converged")
 ARGS = ["--reports", "reports", "--sweep", "reports/sweep.csv", "--plan", "sweep.yaml"]
+ARGS += ["--factors", "factors.yaml"]
 PLAN = "recipe: converged\nexperiments: [{model: gauss, kl_weight: [0.5, 1]}]\n"
 PARAMS = read_params(ReportParams, ROOT).model_dump()
 ENVIRONMENT = {"device": "cpu", "python": "3.11", "torch": "2.13.0", "precision": "float32"}
@@ -104,6 +107,12 @@ def write(reports, recipes=RECIPES, seeds=SEEDS, gains=(0.11, 0.0)):
     return reports
 
 
+def trainings(reports, seeds=SEEDS):
+    """Read the trainings of a project; none where it has no table."""
+    params = factor_files.PARAMS.model_copy(update={"seeds": list(seeds)})
+    return read_factors(reports / "factors.csv", factor_files.PLAN, params)
+
+
 def words(reports, recipes=RECIPES, seeds=SEEDS, *, dataset="mnist", **tables):
     """Read the numbers, and return the page."""
     content = report.page(
@@ -111,6 +120,7 @@ def words(reports, recipes=RECIPES, seeds=SEEDS, *, dataset="mnist", **tables):
         load_histories(reports, product(recipes, MODELS, seeds)),
         load_images(reports / "images.csv", recipes, seeds),
         PARAMS | {"recipes": recipes, "seeds": seeds, "dataset": dataset},
+        factors=trainings(reports, seeds),
         **{"findings": pd.DataFrame(), "imputers": {}, "control": {}} | tables,
     )
     return render("report.md.j2", content)
@@ -134,6 +144,8 @@ def written(tmp_path_factory):
         for recipe in ("slides", "mlp", "conv"):  # what the imputers use
             write_history(reports, recipe, model, 0, precision="bfloat16")
     imputation_files.write(reports)
+    shutil.copyfile(factor_files.PLAN, folder / "factors.yaml")
+    factor_files.write(reports / "factors.csv", SEEDS)
     control = control_files.scores()
     save_table(reports / "control.csv", list(control), control.itertuples(index=False))
     return folder
@@ -345,7 +357,7 @@ def test_scores_are_sorted_complete_and_short(rendered):
 def test_all_figures_are_shown(rendered, text):
     shown = set(re.findall(r"\]\(figures/(.*?)\)", text))
     assert shown == {p.name for p in (rendered / "figures").iterdir()}
-    assert len(shown) == 9
+    assert len(shown) == 10
 
 
 def test_runs_that_were_dropped_do_not_count(tmp_path):
@@ -424,7 +436,10 @@ def test_models_must_show_the_same_examples(project):
         ("seeds: [a]", "seeds.0 = 'a'"),
         ("recipes: []", "recipes = \\[\\]"),
         ("recipes: [slides, slides]", "must not hold a value twice"),
-        ("recipes: [slow]", "'slow' is no section of train; it has slides, fast, converged"),
+        (
+            "recipes: [slow]",
+            "'slow' is no section of train; it has slides, fast, converged, factors",
+        ),
         ("df: 0", "df = 0.*above 0"),
         ("df: .nan", "df = nan"),
     ],
@@ -448,7 +463,8 @@ def test_bad_params_are_named(tmp_path, monkeypatch, line, message):
 )
 def test_the_answer_follows_the_numbers(tmp_path, recipes, gains, headline, counts):
     reports = write(tmp_path, recipes, gains=gains)
-    found = report.answer(load_metrics(reports, recipes, SEEDS).scores, dataset="mnist", control={})
+    scores = load_metrics(reports, recipes, SEEDS).scores
+    found = report.answer(scores, dataset="mnist", control={}, factors=trainings(reports))
     assert tuple(found["verdicts"].values()) == (*counts, 0)
     relative = []
     for recipe, mechanism in product(recipes, ("random", "square")):
@@ -531,10 +547,10 @@ def test_reproduction_is_counted_per_column(rendered, text):
     assert 0 < inside < 8
     assert 0 < reaching < 24
     scores = load_metrics(rendered, RECIPES, SEEDS).scores
-    assert report.answer(scores, dataset="mnist", control={})["held"] == {
+    page = report.answer(scores, dataset="mnist", control={}, factors=trainings(rendered))
+    assert page["held"] == {
         "cells": 8, **near, "inside": inside, "reaching": reaching, "pairs": 24,
     }  # fmt: skip
-    assert f"in {reaching} cases" in top(text)
 
 
 def test_the_recipe_alone_is_recomputed(rendered, text):

@@ -18,7 +18,7 @@ from study.report.pages.sweep import compared, equivalent_weight, findings, look
 from study.report.render import render
 from study.report.verdicts import BETTER, SAME, UNKNOWN, WORSE
 from study.slides import SLIDES, Cell
-from study.trials.sweep import Run, SweepParams, load_plan, save_runs
+from study.trials.sweep import SWEEP, Run, SweepParams, load_plan, save_runs
 from vaefill.errors import InputError
 
 PARAMS = SweepParams(
@@ -68,7 +68,7 @@ def sweep_of(tmp_path):
             for e, seed in product(plan.experiments, seeds)
             if not drop(e, seed)
         }
-        save_runs(tmp_path / "sweep.csv", runs)
+        save_runs(tmp_path / "sweep.csv", runs, SWEEP)
         return read_sweep(tmp_path / "sweep.csv", plan, dataset="mnist", seeds=list(seeds))
 
     return make
@@ -264,10 +264,12 @@ def test_the_curve_shows_means_intervals_and_the_gaussian_band(sweep_of):
 def test_runs_of_other_data_plans_and_seeds_do_not_count(tmp_path):
     path = tmp_path / "sweep.csv"
     assert read_sweep(path, PLAN, dataset="mnist", seeds=[0]).runs.empty
-    save_runs(path, {})
+    save_runs(path, {}, SWEEP)
     assert read_sweep(path, PLAN, dataset="mnist", seeds=[0]).runs.empty
     keys = [*product(["mnist"], [GAUSS, T, T._replace(df=4.0)], [0, 2]), ("digits", GAUSS, 1)]
-    save_runs(path, {Run(d, "converged", e, seed): values_of(e, seed) for d, e, seed in keys})
+    save_runs(
+        path, {Run(d, "converged", e, seed): values_of(e, seed) for d, e, seed in keys}, SWEEP
+    )
     plan = PLAN._replace(experiments=(GAUSS, T))
     found = read_sweep(path, plan, dataset="mnist", seeds=[0, 1]).runs
     runs = found[["experiment", "seed"]].drop_duplicates()

@@ -9,11 +9,17 @@ from conftest import ROOT
 
 from study.params import read_yaml
 from study.trials.sweep import (
+    DIVERGED,
+    FACTORS,
+    SWEEP,
     Experiment,
     Run,
     SweepParams,
+    Training,
+    TrainingParams,
     load_plan,
     load_runs,
+    load_trainings,
     read_metrics,
     save_runs,
 )
@@ -139,6 +145,57 @@ def test_names_are_git_refs_and_say_what_differs_from_the_usual():
         subprocess.run(["git", "check-ref-format", f"refs/exps/ab/cd/{name}"], check=True)
 
 
+# The plan of trainings
+
+RECIPE = {"schedule": "constant", "epochs": 3, "batch_size": 5, "lr": 0.01, "optimizer": "sgd"}
+
+
+def trainings_of(tmp_path, text, recipe="short"):
+    path = tmp_path / "factors.yaml"
+    path.write_text(f"recipe: {recipe}\nexperiments:\n{text}\n")
+    return load_trainings(path, TrainingParams(**PARAMS, train={"short": RECIPE}))
+
+
+def test_what_an_entry_does_not_name_is_the_recipes(tmp_path):
+    plan = trainings_of(tmp_path, "- {model: [gauss, t], init: he}\n- {model: t, lr: 0.5}")
+    assert plan.defaults == Training("t", "torch", "sgd", 0.01)
+    assert plan.experiments == (
+        Training("gauss", "he", "sgd", 0.01),
+        Training("t", "he", "sgd", 0.01),
+        Training("t", "torch", "sgd", 0.5),
+    )
+
+
+@pytest.mark.parametrize(
+    ("entry", "recipe", "message"),
+    [
+        ("{model: t, init: zeros}", "short", "experiments.0.init.0 = 'zeros': Input should be"),
+        ("{model: t, optimizer: [adam, lion]}", "short", "experiments.0.optimizer.1 = 'lion'"),
+        ("{model: t, lr: 2}", "short", "experiments.0.lr.0 = 2: Input should be less than 1"),
+        ("{model: t, df: 3}", "short", "df = 3: unknown; an experiment has model, init, opt"),
+        ("{model: t}", "long", "recipe = 'long': must be one of train in params.yaml: short"),
+    ],
+)
+def test_what_is_wrong_with_a_plan_of_trainings_is_said_in_one_line(
+    tmp_path, entry, recipe, message
+):
+    with pytest.raises(InputError) as error:
+        trainings_of(tmp_path, f"- {entry}", recipe)
+    assert message in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_tracked_trainings_cross_all_and_hold_one_that_diverges():
+    params = TrainingParams(**PARAMS, train=read_yaml(ROOT / "params.yaml")["train"])
+    plan = load_trainings(ROOT / "factors.yaml", params)
+    crossed = {(e.model, e.init, e.optimizer) for e in plan.experiments}
+    inits, optimizers = ("torch", "he", "xavier", "normal"), ("adam", "sgd", "momentum")
+    assert crossed == set(itertools.product(("gauss", "t"), inits, optimizers))
+    assert len(plan.experiments) == 25
+    assert Training("gauss", "he", "sgd", 0.02) in plan.experiments
+    assert plan.defaults in plan.experiments
+
+
 # The table
 
 
@@ -172,9 +229,9 @@ def runs_of(*experiments, seeds=(0, 1), dataset="mnist"):
 
 def test_the_table_comes_back_and_its_order_is_its_own(tmp_path):
     runs = runs_of(T._replace(df=np.inf), T, GAUSS, T._replace(df=3.0), seeds=(10, 2))
-    save_runs(tmp_path / "a.csv", runs)
-    assert load_runs(tmp_path / "a.csv") == runs
-    save_runs(tmp_path / "b.csv", dict(reversed(runs.items())))
+    save_runs(tmp_path / "a.csv", runs, SWEEP)
+    assert load_runs(tmp_path / "a.csv", SWEEP) == runs
+    save_runs(tmp_path / "b.csv", dict(reversed(runs.items())), SWEEP)
     assert (tmp_path / "a.csv").read_bytes() == (tmp_path / "b.csv").read_bytes()
     first, second, *_, last = (tmp_path / "a.csv").read_text().splitlines()
     assert first == "dataset,recipe,model,df,joint,kl,likelihood,kl_weight,seed,params,metric,value"
@@ -184,14 +241,14 @@ def test_the_table_comes_back_and_its_order_is_its_own(tmp_path):
 
 def test_a_broken_table_is_refused_by_its_line(tmp_path):
     path = tmp_path / "sweep.csv"
-    save_runs(path, runs_of(GAUSS))
+    save_runs(path, runs_of(GAUSS), SWEEP)
     path.write_text(path.read_text().replace("active,9", "active,nine", 1))
     with pytest.raises(InputError, match=r"line 2 .*nine"):
-        load_runs(path)
+        load_runs(path, SWEEP)
 
 
 def test_no_table_yet_is_no_run(tmp_path):
-    assert load_runs(tmp_path / "sweep.csv") == {}
+    assert load_runs(tmp_path / "sweep.csv", SWEEP) == {}
 
 
 # The tool, with git and a stand-in for DVC
@@ -244,7 +301,7 @@ class Project:
         self.git("reset", "-q", "--hard", self.head)
 
     def table(self):
-        found = load_runs(self.root / "reports" / "sweep.csv")
+        found = load_runs(self.root / "reports" / "sweep.csv", SWEEP)
         return {run.name: values["elbo"] for run, values in found.items()}
 
 
@@ -290,7 +347,8 @@ def test_what_has_no_result_is_run_with_what_differs_alone_and_the_rest_collecte
     project.experiment("gauss-s0", -1, {"seeds": [0], "recipes": ["converged"]})
     with pytest.raises(InputError, match="out of memory"):
         tool.main(["--jobs", "2"])
-    assert list(ran) == ["gauss-s1", "t-df3-s0", "t-df3-s1", "t-dfinf-s0", "t-dfinf-s1"]
+    # All of one seed before the next: a table that is cut short has the same for each.
+    assert list(ran) == ["t-df3-s0", "t-dfinf-s0", "gauss-s1", "t-df3-s1", "t-dfinf-s1"]
     options = ("-S", "recipes=[converged]", "-S", "seeds=[1]", "evaluate@converged-gauss")
     assert ran["gauss-s1"] == ("true", "exp", "run", "--temp", "--name", "gauss-s1", *options)
     assert ran["t-dfinf-s0"][6:8] == ("-S", "df=inf")
@@ -341,9 +399,9 @@ def test_rows_of_the_plan_stay_until_something_newer_comes(project, capsys):
     seen |= rows_of(t, params=ALL | {"split": {"seed": 9}}, seeds=(1,))
     seen |= rows_of(GAUSS, params=ALL | {"dataset": "digits"}, dataset="digits")
     table = project.root / "reports" / "sweep.csv"
-    save_runs(table, seen)
+    save_runs(table, seen, SWEEP)
     collect(capsys)
-    found = load_runs(table)
+    found = load_runs(table, SWEEP)
     # df = 4 is not planned; t-df3-s1 is of other params.
     assert {(run.dataset, run.name): values["elbo"] for run, values in found.items()} == {
         ("digits", "gauss-s0"): -100,
@@ -359,10 +417,10 @@ def test_rows_of_the_plan_stay_until_something_newer_comes(project, capsys):
 def test_a_row_of_these_params_needs_no_experiment(project, ran):
     changed = ALL | {"split": {"seed": 9}}
     seen = rows_of(GAUSS, params=ALL) | rows_of(T._replace(df=3.0), params=changed)
-    save_runs(project.root / "reports" / "sweep.csv", seen)
+    save_runs(project.root / "reports" / "sweep.csv", seen, SWEEP)
     with pytest.raises(InputError):
         tool.main(["--jobs", "2"])
-    assert list(ran) == ["t-df3-s0", "t-df3-s1", "t-dfinf-s0", "t-dfinf-s1"]
+    assert list(ran) == ["t-df3-s0", "t-dfinf-s0", "t-df3-s1", "t-dfinf-s1"]
 
 
 def test_an_experiment_with_other_params_makes_way(project, ran):
@@ -372,6 +430,85 @@ def test_an_experiment_with_other_params_makes_way(project, ran):
         tool.main(["--jobs", "2"])
     assert "t-df3-s0" in ran
     assert "t-df3-s0" not in tool.references()
+
+
+# Trainings, whose scores are files
+
+TRAININGS = "recipe: slides\nexperiments:\n- {model: [gauss, t], init: [torch, he]}\n"
+SCORE = "square/single_pass/imputation/image/mse"
+
+
+def training_of(model, init, seed, params):
+    return tool.identify(Run("mnist", "slides", Training(model, init, "adam", 0.01), seed), params)
+
+
+@pytest.fixture
+def trained(project, monkeypatch):
+    """The commands of what was run, by name; whatever begins with he diverges."""
+    recipe = {"schedule": "constant", "epochs": 300, "batch_size": 500, "lr": 0.01}
+    params = ALL | {"train": {"slides": recipe, "converged": recipe}}
+    project.write("params.yaml", yaml.safe_dump(params))
+    project.write("factors.yaml", TRAININGS)
+    commands = {}
+
+    @contextmanager
+    def workers(jobs, scheduler):
+        yield None
+
+    def execute(given, graph, executor, *, unit):
+        commands.update(given)
+        for command in given.values():
+            name, out = command[command.index("--name") + 1], command[command.index("--out") + 1]
+            row = f"{DIVERGED},2" if "he" in name else f"{SCORE},0.02"
+            project.write(out, f"name,value\n{row}\n")
+
+    monkeypatch.setattr(tool, "workers", workers)
+    monkeypatch.setattr(tool, "execute", execute)
+    monkeypatch.setattr(tool, "DVC", ("true",))
+    return params, commands
+
+
+def test_trainings_are_collected_and_one_that_diverged_is_a_result(project, trained, capsys):
+    params, commands = trained
+    tool.main(["factors"])
+    assert list(commands) == [
+        f"{model}-{init}-adam-lr0.01-s{seed}"
+        for seed in (0, 1) for model in ("gauss", "t") for init in ("torch", "he")
+    ]  # fmt: skip
+    table = project.root / "reports" / "factors.csv"
+    found = load_runs(table, FACTORS)
+    for model, init, seed in itertools.product(("gauss", "t"), ("torch", "he"), (0, 1)):
+        values = {DIVERGED: 2} if init == "he" else {SCORE: 0.02}
+        assert found[training_of(model, init, seed, params)] == values
+    first, second, *_ = table.read_text().splitlines()
+    assert first == (
+        "dataset,recipe,model,init,optimizer,lr,seed,params,mechanism,method,output,region,metric,value"
+    )
+    assert second.startswith("mnist,slides,gauss,he,adam,0.01,0,")
+    assert second.endswith(",none,,,image,diverged,2")
+    before = table.read_bytes()
+    commands.clear()
+    tool.main(["factors"])
+    assert not commands
+    assert table.read_bytes() == before
+    assert "8 runs are planned, 0 have no result" in capsys.readouterr().out
+
+
+def test_a_clone_goes_on_from_the_tracked_table(project, trained):
+    params, commands = trained
+    seen = {training_of("gauss", init, 0, params): {SCORE: 0.5} for init in ("torch", "he")}
+    other = params | {"train": {"slides": params["train"]["slides"] | {"epochs": 2}}}
+    seen |= {training_of("t", "torch", 0, other): {SCORE: 0.5}}
+    seen |= {training_of("gauss", "torch", 1, params | {"df": 5}): {SCORE: 0.25}}
+    table = project.root / "reports" / "factors.csv"
+    save_runs(table, seen, FACTORS)
+    tool.main(["factors"])
+    assert len(commands) == 8 - 3  # a Gaussian model does not depend on df
+    assert {"t-torch-adam-lr0.01-s0", "t-he-adam-lr0.01-s1"} <= set(commands)
+    found = load_runs(table, FACTORS)
+    assert len(found) == 8
+    assert found[training_of("gauss", "he", 0, params)] == {SCORE: 0.5}
+    assert found[training_of("gauss", "torch", 1, params)] == {SCORE: 0.25}
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,8 @@ import numpy as np
 import pandas as pd
 
 from study.report import formats, runs
+from study.report.factors import Factors
+from study.report.factors import section as gap_of
 from study.report.formats import NONE, texts
 from study.report.runs import CELL, SLIDES_RECIPE, Metrics
 from study.report.verdicts import (
@@ -158,7 +160,9 @@ def score_rows(scores: pd.DataFrame, imputers: pd.DataFrame) -> Iterable[tuple[A
     return rows.where(rows.notna(), "").itertuples(index=False)  # type: ignore[no-any-return]
 
 
-def answer(scores: pd.DataFrame, *, dataset: str, control: Mapping[str, Any]) -> dict[str, Any]:
+def answer(
+    scores: pd.DataFrame, *, dataset: str, control: Mapping[str, Any], factors: Factors
+) -> dict[str, Any]:
     """Return what ``result.md.j2`` says: the first screen of the page, and the README.
 
     Parameters
@@ -167,6 +171,8 @@ def answer(scores: pd.DataFrame, *, dataset: str, control: Mapping[str, Any]) ->
         As in `study.report.runs.Metrics`.
     control : mapping
         As from `study.report.control.section`.
+    factors : Factors
+        As from `study.report.factors.read_factors`.
     dataset : str
         Beside the slides stands only what was run on ``mnist``.
     """
@@ -180,8 +186,6 @@ def answer(scores: pd.DataFrame, *, dataset: str, control: Mapping[str, Any]) ->
     cells = compared[(compared.recipe == cited) & (compared.output == "imputation")]
     cells = cells[cells.metric != "ssim"].sort_values("mechanism", kind="stable")
     names = {name: _NAMES[name] for name in ("missing", "metric")}
-    changes = recipe_changes(scores) if slides else compared[:0]
-    asked = (changes.mechanism == "random") & (changes.output == "imputation")
     return {
         "dataset": "MNIST" if dataset == "mnist" else f"`{dataset}`",
         "on_mnist": dataset == "mnist",
@@ -195,7 +199,7 @@ def answer(scores: pd.DataFrame, *, dataset: str, control: Mapping[str, Any]) ->
         "control": control,
         "imputation": _table(cells, names, _SIDES_BESIDE_SLIDES if slides else _SIDES, _VERDICT),
         "held": _counts(against_slides(scores)) if slides else None,
-        "changes": list(changes[asked & (changes.metric == "mse")].itertuples()),
+        "gap": gap_of(factors, scores, tolerance=TOLERANCE) if slides else None,
     }
 
 
@@ -243,6 +247,7 @@ def page(
     findings: pd.DataFrame,
     imputers: Mapping[str, Any],
     control: Mapping[str, Any],
+    factors: Factors,
 ) -> dict[str, Any]:
     """Return all that ``report.md.j2`` says.
 
@@ -260,8 +265,10 @@ def page(
         What ``imputers.md.j2`` says; left out where empty.
     control : dict
         What ``control.md.j2`` says.
+    factors : Factors
+        As from `study.report.factors.read_factors`.
     """
-    first = answer(metrics.scores, dataset=params["dataset"], control=control)
+    first = answer(metrics.scores, dataset=params["dataset"], control=control, factors=factors)
     compared = compare_models(metrics.scores)
     sides = dict.fromkeys(first["recipes"], _SIDES)
     if first["held"]:

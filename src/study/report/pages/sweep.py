@@ -31,7 +31,7 @@ from study.report.formats import (
     texts,
 )
 from study.slides import SLIDES
-from study.trials.sweep import Plan
+from study.trials.sweep import Experiment, Plan
 from vaefill.metrics.statistics import Interval, mean_interval
 
 CELLS = {f"mse/{c.mechanism}/{c.output}": v for c, v in SLIDES.items() if c.metric == "mse"}
@@ -58,7 +58,7 @@ EQUIVALENT: dict[str, Callable[[Any], str]] = {
 _PAIR = ["section", "topic", "question", "place"]
 
 
-def _pairs(plan: Plan) -> Iterator[tuple[str, ...]]:
+def _pairs(plan: Plan[Experiment]) -> Iterator[tuple[str, ...]]:
     """Yield `_PAIR`, and the two experiments to compare; an empty topic is none of the findings."""
     usual, base = plan.defaults, label(plan.defaults.gaussian)
     changes = {e: changed(plan, e) for e in plan.experiments}
