@@ -22,22 +22,23 @@ from vaefill.errors import InputError
 from vaefill.storage import write_text
 
 LOGS = Path(".logs")
-#: Workers only wait: what watches them would take a tenth of a core.
-QUIET = {
-    "distributed.worker.profile.enabled": False,
-    "distributed.admin.tick.interval": "1s",
-    "distributed.admin.system-monitor.interval": "10s",
-}
-DIED = "the workers that ran it died, one after the other"
-#: Starts the command whose words follow it, and ends all that this started when the pipe that
-#: it reads is closed: as it is when the worker at its other end dies.
-GUARD = ("sh", "-c", 'exec 3<&0 </dev/null; (read _ <&3; kill -9 0) & exec "$@" 3<&-', "guard")
-
 #: glibc hands the memory of every large array back to the system and takes it anew, page by page,
 #: at the next step of a training: a quarter of a convolutional one's time. So it keeps what is
 #: freed, and nothing else changes: neither the bytes of a result nor another C library. Above 32 MB
 #: a threshold for mmap is no longer heeded everywhere; so there is none, as nothing is mapped.
 MEMORY = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": "-1"}
+#: Workers only wait: what watches them would take a tenth of a core.
+QUIET = {
+    "distributed.worker.profile.enabled": False,
+    "distributed.admin.tick.interval": "1s",
+    "distributed.admin.system-monitor.interval": "10s",
+    # Dask's own is 64 KB, which a command would inherit.
+    "distributed.nanny.pre-spawn-environ.MALLOC_TRIM_THRESHOLD_": MEMORY["MALLOC_TRIM_THRESHOLD_"],
+}
+DIED = "the workers that ran it died, one after the other"
+#: Starts the command whose words follow it, and ends all that this started when the pipe that
+#: it reads is closed: as it is when the worker at its other end dies.
+GUARD = ("sh", "-c", 'exec 3<&0 </dev/null; (read _ <&3; kill -9 0) & exec "$@" 3<&-', "guard")
 #: Seconds after which an item's time is written down again, for when it is killed.
 BEAT = 10.0
 
