@@ -11,7 +11,10 @@ from conftest import ROOT
 
 from study.params import read_yaml
 
-NETWORKS = {"latent": 2, "epochs": 1, "batch_size": 200, "lr": 0.002, "mixed_precision": False}
+NETWORKS = {
+    "latent": 2, "epochs": 1, "batch_size": 200, "lr": 0.002, "optimizer": "adam",
+    "mixed_precision": False,
+}  # fmt: skip
 SMALL = {
     "dataset": "digits",
     "seeds": [0],
@@ -43,6 +46,7 @@ SMALL = {
         "mixture": {"random": {"weight": 1.0, "fraction": [0.1, 0.8]}},
         "mlp": NETWORKS | {"widths": [16, 8]},
         "conv": NETWORKS | {"widths": [4, 8]},
+        "budgets": {"epochs": [], "seed": 37, "images": 10, "curves": {"square": {"size": [4]}}},
     },
     "classifier": {"seed": 5},
     "assess": {"shown": ["laplace", "draws"], "pooled": "mlp"},
