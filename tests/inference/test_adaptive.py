@@ -3,7 +3,7 @@
 import torch
 from exact import F64, gen
 
-from vaefill.inference.adaptive import FLOOR, adapt
+from vaefill.inference.adaptive import FLOOR, STIFFNESS, adapt
 from vaefill.inference.convergence import weight_ess
 from vaefill.inference.mixtures import FullT, Mixture
 from vaefill.models.distributions import Normal
@@ -68,7 +68,8 @@ def test_one_step_by_hand():
         spread = z[:, image] - mu
         scatter = (spread.T * w * u) @ spread / w.sum()
         count = w.sum() ** 2 / w.square().sum()
-        scale = (count * scatter + 2 * torch.eye(2, dtype=F64)) / (count + 2)
+        kept = 2 * STIFFNESS
+        scale = (count * scatter + kept * torch.eye(2, dtype=F64)) / (count + kept)
         torch.testing.assert_close(adapted.mu[image], mu)
         torch.testing.assert_close(torch.cholesky_inverse(adapted.factor)[image], scale)
 

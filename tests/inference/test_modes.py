@@ -51,6 +51,15 @@ def test_starts_are_the_draws_of_the_highest_joint_density(kind):
     assert (found[2, 0] == 0).all()  # nothing is observed: the prior's mode
 
 
+def test_the_most_probable_starts_are_kept():
+    vae, (x, observed) = make(), incomplete(8)
+    every = find_starts(vae, x, observed)
+    height = log_joint(vae.likelihood(every), vae.prior, every, x, observed)
+    kept = find_starts(vae, x, observed, n_starts=3)
+    found = log_joint(vae.likelihood(kept), vae.prior, kept, x, observed)
+    assert torch.equal(found, height.sort(0, descending=True).values[:3])
+
+
 def test_a_start_is_near_the_maximum_of_a_linear_gaussian():
     model = LinearGaussian()
     x, observed = model.incomplete(30)

@@ -16,10 +16,10 @@ from torch import Tensor, nn
 from study.control.cases import CODES, COVERAGE, DIVERGED, LOG_LIKELIHOOD, MODELS, ORACLE, TRUTHS
 from study.control.learning import learn, start
 from study.control.model import BentEncoder, FactorModel
-from vaefill.inference.laplace import laplace, laplace_mixture
+from vaefill.inference.laplace import laplace_mixture
 from vaefill.inference.mixtures import Mixture
 from vaefill.inference.modes import find_modes
-from vaefill.inference.selfnormalised import weighted
+from vaefill.inference.selfnormalised import weigh, weighted
 from vaefill.metrics.calibration import central_interval, crps
 from vaefill.training.fit import DivergedError
 
@@ -166,8 +166,7 @@ def log_likelihood(
     float64 Tensor of shape (n,)
     """
     observed = torch.ones_like(x, dtype=torch.bool)
-    laws, shares = laplace_mixture(find_modes(model, x, observed), PROPOSALS_DF)
-    mixture = Mixture.defended(laws, shares, model.prior, DEFENSIVE)
+    mixture = _proposals(model, x, observed)
     z = mixture.sample(generator, n_proposals)
     log_weights, _ = weighted(model, x, observed, z, mixture)
     return log_weights.logsumexp(0) - math.log(n_proposals)
@@ -185,9 +184,10 @@ def impute_and_score(
     generator: torch.Generator,
 ) -> dict[str, float]:
     """Fill in the missing cells of rows (n, columns) and score that, in units of `sd`."""
-    found = laplace(
-        model, x.where(~missing, 0), ~missing, generator=generator, n_draws=n_draws,
-        n_proposals=n_proposals, n_rounds=0, df=PROPOSALS_DF, defensive=DEFENSIVE,
+    given = (x.where(~missing, 0), ~missing)
+    found = weigh(
+        model, *given, _proposals(model, *given),
+        generator=generator, n_draws=n_draws, n_proposals=n_proposals,
     )  # fmt: skip
     means = model.likelihood(found.codes).mean
     draws = means + torch.exp(0.5 * model.logvar) * torch.randn(means.shape, generator=generator)
@@ -200,3 +200,8 @@ def impute_and_score(
         "crps": float(crps(ordered, truth).mean()),
         COVERAGE: float(np.mean((low <= truth) & (truth <= high))),
     }
+
+
+def _proposals(model: FactorModel, x: Tensor, observed: Tensor) -> Mixture:
+    laws, shares = laplace_mixture(find_modes(model, x, observed), PROPOSALS_DF)
+    return Mixture.defended(laws, shares, model.prior, DEFENSIVE)

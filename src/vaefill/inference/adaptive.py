@@ -11,8 +11,9 @@ component j,
     \Sigma_j = \frac{\sum \bar w \rho_j u_j (z - \mu_j)(z - \mu_j)^T}{\sum \bar w \rho_j}
 
 which lowers the Kullback-Leibler divergence of the mixture from the target. Large weights are
-truncated [2]_, and :math:`\Sigma_j` shrinks towards what it was, both because the draws are few.
-Draws that are to be averaged come from a mixture that did not see them: they are no less exact.
+truncated [2]_, and :math:`\Sigma_j` shrinks towards what it was, as if that were the scatter of
+`STIFFNESS` * m more draws: a covariance has m (m + 1) / 2 numbers, the draws of a round are few,
+and a proposal that follows them too closely is narrower than the target.
 
 References
 ----------
@@ -30,19 +31,20 @@ from torch import Tensor
 from vaefill.inference.mixtures import FullT, Mixture, cholesky
 
 FLOOR = 0.1  # the share that components have alike, as what was missed may lie near any of them
+STIFFNESS = 4  # draws per coordinate that the scale matrix of before is worth
 
 
 def adapt(mixture: Mixture, z: Tensor, log_weights: Tensor) -> Mixture:
-    """Refit the t components to weighted draws from the mixture.
+    """Refit the t components to weighted draws.
 
     Parameters
     ----------
     mixture : Mixture
         Of `FullT` components and, as the last, another that stays as it is with its share.
     z : Tensor of shape (n_draws, n, latent)
-        Draws from it.
+        Draws, from it or from others.
     log_weights : float64 Tensor of shape (n_draws, n)
-        Their weights, up to a constant per image.
+        What makes of them draws from the target, up to a constant per image.
 
     Returns
     -------
@@ -52,11 +54,12 @@ def adapt(mixture: Mixture, z: Tensor, log_weights: Tensor) -> Mixture:
     *laws, rest = mixture.components
     # No draw may have more than 1 / sqrt(n_draws) of the weight.
     weights = log_weights.log_softmax(0).clamp(max=-0.5 * math.log(n_draws)).log_softmax(0)
-    weights = weights - mixture.log_prob(z)
+    parts = mixture.log_parts(z)
+    weights = weights - parts.logsumexp(0)
     refitted, mass = [], []
-    for law, share in zip(laws, mixture.shares, strict=False):
+    for law, log_part in zip(laws, parts, strict=False):
         assert isinstance(law, FullT)
-        part = weights + law.log_prob(z) + share.double().log()
+        part = weights + log_part
         mass.append(part.logsumexp(0))
         part = part.softmax(0)
         pull = part * (law.df + latent) / (law.df + law.whiten(z).square().sum(-1))
@@ -64,7 +67,8 @@ def adapt(mixture: Mixture, z: Tensor, log_weights: Tensor) -> Mixture:
         spread = z - mu
         scatter = torch.einsum("kn,kni,knj->nij", pull, spread, spread)
         count = 1 / part.square().sum(0)[:, None, None]  # effective number of draws
-        scatter = (count * scatter + latent * torch.cholesky_inverse(law.factor)) / (count + latent)
+        kept = STIFFNESS * latent
+        scatter = (count * scatter + kept * torch.cholesky_inverse(law.factor)) / (count + kept)
         factor = cholesky(torch.linalg.inv_ex(scatter).inverse)
         refitted.append(FullT(mu.to(z.dtype), factor, law.df))
     shares = torch.stack(mass).softmax(0)

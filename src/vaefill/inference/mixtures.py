@@ -12,7 +12,6 @@ References
    Statistical Association 95 (2000), 135-143.
 """
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -133,11 +132,18 @@ class Mixture:
 
     def log_prob(self, z: Tensor) -> Tensor:
         """Log density of the mixture, in float64, at `z` of shape (n_draws, n, latent)."""
+        return self.log_parts(z).logsumexp(0)
+
+    def log_parts(self, z: Tensor) -> Tensor:
+        """Log density of each component, times its share.
+
+        Returns
+        -------
+        float64 Tensor of shape (components, n_draws, n)
+        """
         wide = z.double()
-        total = torch.full(z.shape[:-1], -math.inf, dtype=torch.float64, device=z.device)
-        for share, law in zip(self.shares.double(), self.components, strict=True):
-            total = torch.logaddexp(total, law.log_prob(wide) + share.log())
-        return total
+        parts = zip(self.shares.double(), self.components, strict=True)
+        return torch.stack([law.log_prob(wide) + share.log() for share, law in parts])
 
 
 def cholesky(matrices: Tensor) -> Tensor:

@@ -99,10 +99,16 @@ def posterior_mode(
 
 @torch.no_grad()
 def find_modes(
-    vae: VAE, x: Tensor, observed: Tensor, *, max_iterations: int = 50, tolerance: float = 1e-3
+    vae: VAE,
+    x: Tensor,
+    observed: Tensor,
+    *,
+    n_starts: int | None = None,
+    max_iterations: int = 50,
+    tolerance: float = 1e-3,
 ) -> Modes:
     """Climb from each of `vaefill.inference.starts`; see `posterior_mode` for what is shared."""
-    z = find_starts(vae, x, observed)
+    z = find_starts(vae, x, observed, n_starts=n_starts)
     images, pixels = x.repeat(len(z), 1), observed.repeat(len(z), 1)
     ends = _climb(vae, z.flatten(0, 1), images, pixels, max_iterations, tolerance)
     return Modes(*(part.unflatten(0, z.shape[:2]) for part in ends))

@@ -13,6 +13,8 @@ References
    data sets", ICML 2019.
 """
 
+from collections.abc import Iterator
+
 import torch
 from torch import Tensor
 
@@ -81,10 +83,23 @@ def weigh(
     at_least("n_proposals", n_proposals, 1)
     z = mixture.sample(generator, n_proposals)
     log_weights, mean = weighted(vae, x, observed, z, mixture)
+    return summarised(z, log_weights, mean, generator=generator, n_draws=n_draws)
+
+
+def summarised(
+    z: Tensor, log_weights: Tensor, mean: Tensor, *, generator: torch.Generator, n_draws: int
+) -> Inferred:
+    """Resample weighted codes, and diagnose the weights; see `importance`.
+
+    Parameters
+    ----------
+    z, log_weights, mean
+        Codes, their weights up to a constant per image, and the mean by these: see `weighted`.
+    """
     diagnostics = {"ess": weight_ess(log_weights), "pareto_k": pareto_k(log_weights)}
     chosen = systematic(log_weights.softmax(0), n_draws, generator)
     # In an order of their own, so that any part of the draws stands for all of them.
-    chosen = chosen[torch.randperm(n_draws, generator=generator, device=x.device)]
+    chosen = chosen[torch.randperm(n_draws, generator=generator, device=z.device)]
     return Inferred(mean, z.take_along_dim(chosen.unsqueeze(-1), 0), diagnostics)
 
 
@@ -110,13 +125,34 @@ def weighted(
         The decoder's means, averaged by these weights.
     """
     log_weights, mean = -mixture.log_prob(z), torch.empty_like(x)
+    for rows, value, means in decoded(vae, x, observed, z):
+        log_weights[:, rows] += value
+        mean[rows] = averaged(means, log_weights[:, rows])
+    return log_weights, mean
+
+
+def averaged(means: Tensor, log_weights: Tensor) -> Tensor:
+    """Average the decoder's means (n_proposals, n, pixels) by their weights (n_proposals, n)."""
+    return torch.einsum("kn,knp->np", log_weights.softmax(0).to(means.dtype), means)
+
+
+def decoded(
+    vae: VAE, x: Tensor, observed: Tensor, z: Tensor
+) -> Iterator[tuple[slice, Tensor, Tensor]]:
+    """Decode codes (n_proposals, n, latent), those of a few images at a time.
+
+    Yields
+    ------
+    rows : slice
+        Which images.
+    value : float64 Tensor of shape (n_proposals, rows)
+        ln p(x_o|z) + ln p(z), in nats.
+    means : Tensor of shape (n_proposals, rows, pixels)
+        The decoder's means.
+    """
     size = max(1, CHUNK[x.device.type] // (len(z) * x.shape[1]))
     for start in range(0, len(x), size):
         rows = slice(start, start + size)
         likelihood = vae.likelihood(z[:, rows])
-        log_weights[:, rows] += log_joint(
-            likelihood, vae.prior, z[:, rows], x[rows], observed[rows]
-        )
-        shares = log_weights[:, rows].softmax(0).to(x.dtype)
-        mean[rows] = torch.einsum("kn,knp->np", shares, likelihood.mean)
-    return log_weights, mean
+        value = log_joint(likelihood, vae.prior, z[:, rows], x[rows], observed[rows])
+        yield rows, value, likelihood.mean

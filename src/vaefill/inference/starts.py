@@ -15,13 +15,16 @@ import torch
 from torch import Tensor
 
 from vaefill.inference.iterated import fill
+from vaefill.inference.target import log_joint
 from vaefill.models.vae import VAE
 
 CANDIDATES = 2048  # draws from the prior
 
 
 @torch.no_grad()
-def find_starts(vae: VAE, x: Tensor, observed: Tensor, *, n_best: int = 2) -> Tensor:
+def find_starts(
+    vae: VAE, x: Tensor, observed: Tensor, *, n_best: int = 2, n_starts: int | None = None
+) -> Tensor:
     """Encode the image, zero-filled and imputed, and take the best of `CANDIDATES` draws.
 
     Parameters
@@ -34,10 +37,12 @@ def find_starts(vae: VAE, x: Tensor, observed: Tensor, *, n_best: int = 2) -> Te
         False where a pixel is missing.
     n_best : int, default=2
         Draws to take.
+    n_starts : int, optional
+        Of all of these the most probable given the observed pixels, image by image.
 
     Returns
     -------
-    Tensor of shape (2 + n_best, n, latent)
+    Tensor of shape (2 + n_best, n, latent), or (n_starts, n, latent)
     """
     encoded = vae.encoder(x)[0], vae.encoder(fill(vae, x, observed)[0])[0]
     # Always the same draws: a mode is no matter of chance, nor of the other images in its batch.
@@ -49,4 +54,8 @@ def find_starts(vae: VAE, x: Tensor, observed: Tensor, *, n_best: int = 2) -> Te
     log_normalizer = -each.log_prob(x.new_zeros(1))
     height = (x * observed) @ likelihood.logits.T - observed.to(x) @ log_normalizer.T
     best = (height + vae.prior.log_prob(z)).topk(n_best, dim=1).indices
-    return torch.cat([torch.stack(encoded), z[best.T]])
+    starts = torch.cat([torch.stack(encoded), z[best.T]])
+    if n_starts is None:
+        return starts
+    value = log_joint(vae.likelihood(starts), vae.prior, starts, x, observed)
+    return starts.take_along_dim(value.topk(n_starts, dim=0).indices.unsqueeze(-1), 0)

@@ -72,7 +72,7 @@ def test_missing_cells_get_the_conditional_mean():
     x = model.draw(30, generator())
     missing = torch.rand(x.shape, generator=generator(3)) < 0.5
     found = laplace(
-        model, x.where(~missing, 0), ~missing, generator=generator(), n_proposals=4000, n_rounds=0
+        model, x.where(~missing, 0), ~missing, generator=generator(), n_proposals=4000, n_rounds=1
     )
     cov = covariance(model)[0]
     for row, gaps, mean in zip(x.numpy(), missing.numpy(), found.mean.detach(), strict=True):
