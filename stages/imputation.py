@@ -22,6 +22,7 @@ class ImputationParams(Params):
     mask: dict[str, Any]
     split: dict[str, Any]
     infer: dict[str, Any]
+    masked: dict[str, Any]
     degrade: dict[str, Any]
 
 
@@ -31,7 +32,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     params = read_params(ImputationParams)
     tried = load(args.reports, dataset=params.dataset)
     histories = load_histories(args.reports, tried.runs)
-    work = budgets.load(args.reports)
+    masked = params.masked
+    work = budgets.load(args.reports, [*masked["budgets"]["epochs"], *masked["networks"]])
     text = render("imputation.md.j2", page(tried, histories, params.model_dump(), work))
     for name, figure in (planned(tried) | budget_figures.planned(work)).items():
         write_bytes(args.reports / "imputation" / "figures" / f"{name}.png", to_png(figure()))

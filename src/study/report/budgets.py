@@ -1,5 +1,6 @@
 """What training work buys: the tracked scores of models trained with less and with more of it."""
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -26,16 +27,21 @@ _COLUMNS = {
 }
 
 
-def load(reports: str | Path) -> pd.DataFrame:
-    """Read ``training/budgets/*.csv``: a row per score of each model, by work; maybe none.
+def load(reports: str | Path, names: Iterable[object]) -> pd.DataFrame:
+    """Read ``training/budgets/{name}.csv``, of `names` those that are there, and no others.
+
+    Returns
+    -------
+    DataFrame
+        One row per score of each model, by work; maybe none.
 
     Raises
     ------
     InputError
         When a file breaks a rule of `study.report.frames.read`.
     """
-    paths = sorted(Path(reports, "training", "budgets").glob("*.csv"))
-    tables = [read(path, _COLUMNS, key=(*CASE, *SCORE)) for path in paths]
+    paths = [Path(reports, "training", "budgets", f"{name}.csv") for name in names]
+    tables = [read(path, _COLUMNS, key=(*CASE, *SCORE)) for path in paths if path.exists()]
     rows = pd.concat(tables) if tables else pd.DataFrame(columns=[*_COLUMNS])
     return rows.sort_values([*MODEL[::2]], kind="stable", ignore_index=True)
 

@@ -35,7 +35,7 @@ def pages(tried, **params):
     """What the page says, and its text."""
     rows = [(*run, "cpu", "3.11", "2.13", "float32") for run in tried.runs]
     histories = pd.DataFrame(rows, columns=["recipe", "model", "seed", *ENVIRONMENT])
-    found = page(tried, histories, PARAMS | params, budgets.load("nowhere"))
+    found = page(tried, histories, PARAMS | params, budgets.load("nowhere", []))
     return found, render("imputation.md.j2", found)
 
 
