@@ -1,6 +1,7 @@
 """Stage `imputation`: the page and figures of the imputers, from tracked results alone."""
 
 from collections.abc import Sequence
+from itertools import product
 from typing import Any
 
 from study.params import Params, parse_paths, read_params, run
@@ -30,10 +31,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Run the stage."""
     args = parse_paths(argv, "--reports")
     params = read_params(ImputationParams)
-    recipes = [params.infer["recipe"], *params.masked["networks"]]
+    networks, trained = params.masked["networks"], params.masked["budgets"]
+    recipes = [params.infer["recipe"], *networks]
     tried = load(args.reports, recipes, dataset=params.dataset)
     histories = load_histories(args.reports, tried.runs)
-    work = budgets.load(args.reports)
+    work = budgets.load(args.reports, product([*trained["epochs"], *networks], trained["seeds"]))
     text = render("imputation.md.j2", page(tried, histories, params.model_dump(), work))
     for name, figure in (planned(tried) | budget_figures.planned(work)).items():
         write_bytes(args.reports / "imputation" / "figures" / f"{name}.png", to_png(figure()))

@@ -1,5 +1,6 @@
 """What training work buys: the tracked scores of models trained with less and with more of it."""
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -26,22 +27,25 @@ _COLUMNS = {
 }
 
 
-def load(reports: str | Path) -> pd.DataFrame:
-    """Read ``training/budgets/*.csv``: a row per score of each model, by work; maybe none.
+def load(reports: str | Path, models: Iterable[tuple[object, int]]) -> pd.DataFrame:
+    """Read ``training/budgets/{name}-{seed}.csv``, those of `models` that are there, and no others.
 
-    Means over seeds.
+    Returns
+    -------
+    DataFrame
+        One row per score of each model, by work, a mean over seeds; maybe none.
 
     Raises
     ------
     InputError
         When a file breaks a rule of `study.report.frames.read`.
     """
-    paths = sorted(Path(reports, "training", "budgets").glob("*.csv"))
-    tables = [read(path, _COLUMNS, key=(*CASE, *SCORE)) for path in paths]
+    paths = [Path(reports, "training", "budgets", f"{name}-{seed}.csv") for name, seed in models]
+    tables = [read(path, _COLUMNS, key=(*CASE, *SCORE)) for path in paths if path.exists()]
     rows = pd.concat(tables) if tables else pd.DataFrame(columns=[*_COLUMNS])
-    names = [name for name in rows if name != "value"]
+    same = [name for name in rows if name != "value"]
     return (
-        rows.groupby(names, sort=False, as_index=False)["value"]
+        rows.groupby(same, sort=False, as_index=False)["value"]
         .mean()
         .sort_values([*MODEL[::2]], kind="stable", ignore_index=True)
     )

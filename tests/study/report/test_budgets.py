@@ -10,6 +10,7 @@ from study.trials.budgets import COLUMNS, SCORES
 from vaefill.errors import InputError
 from vaefill.storage import save_table
 
+MODELS = [(name, seed) for name in (1, 4, "mlp", "conv") for seed in (0, 1)]
 CASES = [("random", 0.3), ("square", 12), ("square", 24)]
 
 
@@ -21,7 +22,7 @@ def write(reports, name, tflop, *, networks="conv", cases=CASES):
         for mechanism, setting in cases
         for region, metric in SCORES
     ]  # fmt: skip
-    save_table(reports / "training" / "budgets" / f"{name}.csv", COLUMNS, rows)
+    save_table(reports / "training" / "budgets" / f"{name}-0.csv", COLUMNS, rows)
 
 
 def text(rows):
@@ -29,7 +30,7 @@ def text(rows):
 
 
 def test_without_tables_nothing_is_said_or_drawn(tmp_path):
-    rows = load(tmp_path)
+    rows = load(tmp_path, MODELS)
     assert not text(rows).strip()
     assert not planned(rows)
 
@@ -37,7 +38,7 @@ def test_without_tables_nothing_is_said_or_drawn(tmp_path):
 def test_one_model_is_a_table_but_no_curve(tmp_path):
     write(tmp_path, "mlp", 0.5, networks="mlp")
     write(tmp_path, "conv", 80.0)
-    rows = load(tmp_path)
+    rows = load(tmp_path, MODELS)
     assert not planned(rows)
     said = text(rows)
     assert "| `mlp`" in said
@@ -45,10 +46,10 @@ def test_one_model_is_a_table_but_no_curve(tmp_path):
 
 
 def test_words_follow_from_the_scores(tmp_path):
-    for name, tflop in (("conv", 64.0), ("1", 4.0), ("4", 16.0)):
+    for name, tflop in (("conv", 64.0), ("1", 4.0), ("4", 16.0), ("dropped", 900.0)):
         write(tmp_path, name, tflop)
     write(tmp_path, "mlp", 0.5, networks="mlp")
-    rows = load(tmp_path)
+    rows = load(tmp_path, MODELS)
     assert curve(rows)["tflop"].unique().tolist() == [4.0, 16.0, 64.0]
     found = budgets(rows)
     expected = {"30 %": -0.5, "12 × 12": -0.5, "24 × 24": 0.0}
@@ -62,7 +63,7 @@ def test_words_follow_from_the_scores(tmp_path):
 def test_the_figure_has_a_line_per_mask_through_every_budget(tmp_path):
     for name, tflop in (("1", 4.0), ("4", 16.0), ("conv", 64.0)):
         write(tmp_path, name, tflop)
-    (draw,) = planned(load(tmp_path)).values()
+    (draw,) = planned(load(tmp_path, MODELS)).values()
     figure = draw()
     errors, likeness = figure.axes
     for ax in (errors, likeness):
@@ -73,5 +74,5 @@ def test_the_figure_has_a_line_per_mask_through_every_budget(tmp_path):
 
 def test_a_broken_table_is_named(tmp_path):
     write(tmp_path, "1", 4.0, cases=[CASES[0], CASES[0]])
-    with pytest.raises(InputError, match=r"1\.csv: line 5: a second row for mechanism 'random'"):
-        load(tmp_path)
+    with pytest.raises(InputError, match=r"1-0\.csv: line 5: a second row for mechanism 'random'"):
+        load(tmp_path, MODELS)

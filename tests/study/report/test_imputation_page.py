@@ -55,7 +55,7 @@ def pages(tried, kls=MappingProxyType({}), **params):
     for (recipe, model, seed), kl in kls.items():
         run = {"recipe": recipe, "model": model, "seed": seed}
         histories.loc[last & (histories[[*run]] == pd.Series(run)).all(axis=1), "valid_kl"] = kl
-    found = page(tried, histories, PARAMS | params, budgets.load("nowhere"))
+    found = page(tried, histories, PARAMS | params, budgets.load("nowhere", []))
     return found, render("imputation.md.j2", found)
 
 
