@@ -16,7 +16,7 @@ CURRENT = "# Title\n\n<!-- result -->\nnew \\1\n<!-- /result -->\n\nwords\n"
 TABLE = "a,b,c\n" + "".join(
     f"{i},{2 * i if i % 5 else ''},{'even' if i % 2 else 'odd'}\n" for i in range(40)
 )
-PARAMS = "dataset: mnist\nrecipes: [b, a]\nseeds: [0]\n"
+PARAMS = "dataset: mnist\nrecipes: [b, a]\nseeds: [0]\ninfer: {recipe: b}\nmasked: {networks: []}\n"
 
 
 @pytest.fixture
@@ -51,7 +51,10 @@ def test_markers_must_be_one_pair_in_order(text):
 
 
 def test_results_of_a_recipe_that_is_not_there_are_named(tmp_path):
-    params = readme.RunParams(dataset="mnist", recipes=["b"], seeds=[0])
+    params = readme.RunParams(
+        dataset="mnist", recipes=["b"], seeds=[0],
+        infer={"recipe": "b"}, masked={"networks": []},
+    )  # fmt: skip
     with pytest.raises(InputError, match=r"metrics/b/gauss\.csv: no such file"):
         readme.blocks(tmp_path, params)
 

@@ -4,7 +4,14 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from study.trials.assessment import Source, accuracy_rows, in_order, ink_rows, uncertainty_rows
+from study.trials.assessment import (
+    Source,
+    accuracy_rows,
+    in_order,
+    ink_rows,
+    source_rows,
+    uncertainty_rows,
+)
 from vaefill.metrics.calibration import CURVE, score_draws
 
 SOURCE = Source("conv", "t", 3, "draws")
@@ -36,6 +43,29 @@ def test_errors_by_hand_and_the_digit_of_the_imputation():
     assert found.pop("missing/mse") == pytest.approx(per_image.mean())
     assert found.pop("image/accuracy") == 0.75
     assert set(found) == {"image/ssim", "image/ssim_global"}
+
+
+def test_a_source_is_scored_under_every_mechanism_on_the_images_that_it_imputed():
+    rng = np.random.default_rng(0)
+    images = rng.random((12, 8, 8)).astype(np.float32)
+    missing = {name: rng.random((12, 8, 8)) < 0.4 for name in ("random", "square")}
+    found = {f"{name}/mean": rng.random((5, 8, 8)).astype(np.float16) for name in missing}
+    draws = rng.integers(256, size=(39, 5, 8, 8), dtype=np.uint8)
+    scores = score_draws(draws, draws[0], missing["square"][:5], CURVE)
+    found |= {f"square/uncertainty/{key}": value for key, value in scores.items()}
+
+    def recognised(filled):
+        return float(len(filled))
+
+    rows = list(source_rows(SOURCE, found, images, missing, recognised=recognised))
+    expected = []
+    for name, gaps in missing.items():
+        part = (found[f"{name}/mean"], images[:5], gaps[:5])
+        expected += accuracy_rows(SOURCE, name, *part, recognised=recognised)
+    draws = {f"uncertainty/{key}": value for key, value in scores.items()}
+    expected += uncertainty_rows(SOURCE, "square", draws)
+    assert rows == expected
+    assert {row[-1] for row in rows if row[-2] == "accuracy"} == {5.0}
 
 
 def test_honest_draws_cover_what_they_promise():

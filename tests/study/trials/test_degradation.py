@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from study.trials.degradation import Case, grid, missing_mse
+from study.trials.degradation import COLUMNS, Case, degradation_rows, grid, missing_mse
 
 IMAGES = np.random.default_rng(0).random((20, 8, 8)).astype(np.float32)
 TOP = Case("half-top", None, "half", {"side": "top"})
@@ -39,3 +39,15 @@ def test_every_imputer_gets_the_same_missing_pixels():
     for _ in range(2):
         missing_mse(look, IMAGES, HALF, seed=4)
     assert torch.equal(*seen)
+
+
+def test_rows_name_imputer_case_and_setting():
+    def zeros(x, missing):
+        return torch.zeros_like(x)
+
+    rows = degradation_rows(("conv", "t", "draws"), zeros, IMAGES, [HALF, TOP], seed=0)
+    half, top = (dict(zip(COLUMNS, row, strict=True)) for row in rows)
+    assert (half["mechanism"], half["setting"]) == ("random", 0.5)
+    assert (top["mechanism"], top["setting"]) == ("half-top", "")
+    assert (top["recipe"], top["model"], top["method"]) == ("conv", "t", "draws")
+    assert top["value"] == pytest.approx(np.square(IMAGES[:, :4].astype(float)).mean(), rel=1e-6)
