@@ -3,6 +3,7 @@
 import os
 from collections.abc import Sequence
 from functools import partial
+from typing import Any
 
 # cuBLAS reads this when it starts; without it, its sums differ from run to run.
 os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
@@ -28,19 +29,12 @@ class Model(Params):
     latent: Count
 
 
-class Importance(Params):
-    """Section `evaluate.importance`, which is not used."""
-
-    images: Count
-    n_draws: Count
-
-
 class Evaluation(Params):
     """Section `evaluate`."""
 
     seed: Seed
     n_draws: Count
-    importance: Importance
+    importance: dict[str, Any]  # not used here
 
 
 class FactorParams(TrainingParams):

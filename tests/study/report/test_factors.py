@@ -160,6 +160,24 @@ def test_without_trainings_the_recipes_are_what_was_changed(tmp_path):
     assert to_png(figure(changes(factors, main_scores())))[:4] == b"\x89PNG"
 
 
+def test_the_figure_has_one_row_per_change_and_says_what_lies_beyond_it(made):
+    drawn = figure(changes(made(), main_scores()))
+    for ax, mechanism in zip(drawn.axes, ("random", "square"), strict=True):
+        (line,) = [
+            line for line in ax.lines if line.get_linestyle() == "--" and len(line.get_xdata())
+        ]
+        assert line.get_xdata()[0] == pytest.approx(100 * claim(mechanism))
+        # SGD of every init is 110 % and more worse; of the three with other inits, one row.
+        assert [text.get_text()[:9] for text in ax.texts] == ["3 up to +"] * 2
+    labels = [label.get_text() for label in drawn.axes[0].get_yticklabels()]
+    assert labels == [
+        "initialisation: He", "Glorot", "N(0, 0.01²)", "optimiser: momentum", "SGD",
+        "both: each setting", "training recipe: converged, 40 epochs", "factors, 30 epochs",
+        "code when imputing: one draw", "seed: another, slides", "prior: t, slides", "t, converged",
+        "each setting",
+    ]  # fmt: skip
+
+
 def test_the_slides_claim_is_theirs():
     assert claim("random") == pytest.approx(0.0081 / 0.0091 - 1)
 
