@@ -140,7 +140,7 @@ def codes(histories: pd.DataFrame) -> pd.DataFrame:
     -------
     DataFrame
         `RUN`; ``kl``, in nats per validation image after the last epoch; ``lost``, where that is
-        less than `LEAST_CODE`: all draws of such a model are one.
+        less than `LEAST_CODE`: draws of such a model hardly differ.
     """
     last = histories.sort_values("epoch", kind="stable").drop_duplicates(list(RUN), keep="last")
     found = last.sort_index()[[*RUN, "valid_kl"]].rename(columns={"valid_kl": "kl"})
