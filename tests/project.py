@@ -22,6 +22,7 @@ SMALL = {
     "split": {"seed": 123, "test_size": 100, "valid_size": 100},
     "train": {
         "slides": {"schedule": "constant", "epochs": 2, "batch_size": 100, "lr": 0.005},
+        "factors": {"schedule": "constant", "epochs": 1, "batch_size": 100, "lr": 0.005},
     },
     "evaluate": {"seed": 7, "n_draws": 1, "importance": {"images": 20, "n_draws": 5}},
     "infer": {
@@ -46,7 +47,13 @@ SMALL = {
         "mixture": {"random": {"weight": 1.0, "fraction": [0.1, 0.8]}},
         "mlp": NETWORKS | {"widths": [16, 8]},
         "conv": NETWORKS | {"widths": [4, 8]},
-        "budgets": {"epochs": [], "seed": 37, "images": 10, "curves": {"square": {"size": [4]}}},
+        "budgets": {
+            "epochs": [],
+            "seeds": [],
+            "seed": 37,
+            "images": 10,
+            "curves": {"square": {"size": [4]}},
+        },
     },
     "classifier": {"seed": 5},
     "assess": {"shown": ["laplace", "draws"], "pooled": "mlp"},
