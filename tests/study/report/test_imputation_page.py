@@ -35,7 +35,13 @@ PARAMS = {
     "dataset": "mnist",
     "mask": {"random": {"fraction": 0.3}, "square": {"size": 12}},
     "split": {"test_size": 10000},
-    "infer": {"images": 1000, "methods": ["map"], "n_draws": 79, "valid_images": 500},
+    "infer": {
+        "images": 1000,
+        "methods": ["map"],
+        "n_draws": 79,
+        "seeds": [0],
+        "valid_images": 500,
+    },
     "degrade": {"images": 200},
 }
 CONV, SINGLE, REFIT = (
@@ -57,6 +63,16 @@ def pages(tried, kls=MappingProxyType({}), **params):
         histories.loc[last & (histories[[*run]] == pd.Series(run)).all(axis=1), "valid_kl"] = kl
     found = page(tried, histories, PARAMS | params, budgets.load("nowhere", []))
     return found, render("imputation.md.j2", found)
+
+
+def test_tables_of_an_earlier_run_say_so(tried):
+    old = "- These tables are of an earlier run"
+    assert old not in pages(tried)[1]
+    asked = PARAMS["infer"] | {"seeds": [0, 7, 8]}
+    assert (
+        f"{old}, in part on other numbers of images than said here: they lack seeds 7, 8"
+        in (pages(tried, infer=asked)[1])
+    )
 
 
 def changed(tried, new, **names):

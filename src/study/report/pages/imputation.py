@@ -115,6 +115,7 @@ def page(
     lost = carried[carried["lost"]]
     return {
         "params": params,
+        "lacking": sorted({*params["infer"]["seeds"]} - {seed for *_, seed in tried.runs}),
         "imputers": first,
         "latents": {
             title: _marked_pairs(table, lost) for title, table in first["latents"]["tables"].items()
