@@ -18,8 +18,8 @@ FENCE = re.compile(
 #: A line that begins with `$ ` is a command, and what follows is what it shows, if anything.
 COMMAND = re.compile(r"^\$ (.*)\n((?:(?!\$ ).*\n)*)", re.MULTILINE)
 #: Digits that follow the imputer: that they are numbers is compared, not which.
-#: A comma is one of thousands, or it ends a cell.
-DECIMALS = re.compile(r"\d+\.\d+|\d{1,3}(?:,\d{3})+")
+#: A comma with three digits behind it is one of thousands or of decimals; others end a cell.
+DECIMALS = re.compile(r"\d+\.\d+|\d+(?:,\d{3,})+")
 #: What is shown but not run, and why.
 NOT_RUN = {
     "cluster.md": ["needs a cluster", "needs Slurm"],
