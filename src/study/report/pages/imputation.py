@@ -104,8 +104,8 @@ def page(
     """Return all that ``imputation.md.j2`` says.
 
     `histories` are those of the models that were used, as from `study.report.runs`; `work` is what
-    training work buys, as from `study.report.budgets`, maybe nothing; `params`
-    holds ``dataset``, ``mask``, ``split``, ``infer`` and ``degrade``. Targets are MNIST's alone.
+    training work buys, as from `study.report.budgets`, maybe nothing; `params` holds ``dataset``,
+    ``mask``, ``split``, ``infer``, ``masked`` and ``degrade``. Targets are MNIST's alone.
     """
     first = imputers(tried)
     shown = pd.concat([tried.scores, tried.left_out])[["imputer", "group", "method"]]
@@ -115,7 +115,7 @@ def page(
     lost = carried[carried["lost"]]
     return {
         "params": params,
-        "lacking": sorted({*params["infer"]["seeds"]} - {seed for *_, seed in tried.runs}),
+        "lacking": _lacking(tried, params),
         "imputers": first,
         "latents": {
             title: _marked_pairs(table, lost) for title, table in first["latents"]["tables"].items()
@@ -143,6 +143,19 @@ def page(
             for group, title in GROUPS.items()
         },
     }
+
+
+def _lacking(tried: Imputers, params: Mapping[str, Any]) -> dict[str, list[int]]:
+    """Name the seeds of each recipe that `params` asks for and no table has."""
+    infer, masked = params["infer"], params["masked"]
+    asked = {infer["recipe"]: infer["seeds"]}
+    asked |= {name: masked["seeds"][name] for name in masked["networks"]}
+    there = {(recipe, seed) for recipe, _, seed in tried.runs}
+    lacking = {
+        recipe: [seed for seed in seeds if (recipe, seed) not in there]
+        for recipe, seeds in asked.items()
+    }
+    return {recipe: seeds for recipe, seeds in lacking.items() if seeds}
 
 
 def choices(tried: Imputers) -> pd.DataFrame:
