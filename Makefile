@@ -22,7 +22,7 @@ install: $(STAMP) ## Make .venv with exact versions; the other targets do it the
 # Stages or experiments side by side; as many as there are cores unless JOBS=2 or so says else.
 side_by_side = $(if $(JOBS),--jobs $(JOBS)) $(if $(SCHEDULER),--scheduler $(SCHEDULER))
 
-demo: $(STAMP) ## Run the whole pipeline on small digits in .demo/, in less than a minute
+demo: $(STAMP) ## Run the whole pipeline on small digits in .demo/, in a few minutes
 	python -m tools.demo $(side_by_side)
 
 report: $(STAMP) ## Run the real thing on MNIST, and put the result into the README
