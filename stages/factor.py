@@ -17,6 +17,7 @@ from study.trials.sweep import TrainingParams, load_trainings
 from vaefill import storage
 from vaefill.errors import InputError
 from vaefill.models.elbo import elbo
+from vaefill.models.vae import VAE
 from vaefill.training.checkpoint import checkpointed, run_key
 from vaefill.training.devices import Device, deterministic, pick_device
 from vaefill.training.session import begin
@@ -67,6 +68,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     )
     is_t = chosen.model == "t"
     vae, generator = begin(
+        VAE,
         chosen.model,
         seed=seed,
         device=device,

@@ -19,6 +19,7 @@ from vaefill import storage
 from vaefill.errors import InputError
 from vaefill.models.divergences import exact_kl
 from vaefill.models.elbo import elbo
+from vaefill.models.vae import VAE
 from vaefill.training.checkpoint import run_key
 from vaefill.training.devices import Device, deterministic, pick_device
 from vaefill.training.session import begin
@@ -77,6 +78,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     )
     key = run_key({**params, **recipe, "family": args.model, "seed": args.seed}, args.split)
     vae, generator = begin(
+        VAE,
         args.model,
         seed=args.seed,
         device=device,

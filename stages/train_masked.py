@@ -28,6 +28,7 @@ from vaefill.missingness.mixture import draw_mixture
 from vaefill.models.conditional import ConditionalVAE, conditional_elbo
 from vaefill.training.checkpoint import run_key
 from vaefill.training.devices import Device, check_bfloat16, deterministic, pick_device
+from vaefill.training.session import begin
 from vaefill.training.session import train as train_run
 
 Rate = Annotated[float, Field(gt=0, lt=1, allow_inf_nan=False)]
@@ -100,7 +101,6 @@ def main(argv: Sequence[str] | None = None) -> None:
     if architecture["mixed_precision"]:
         check_bfloat16(device)
     deterministic()
-    init_seed, training_seed = np.random.SeedSequence(args.seed).generate_state(2).tolist()
 
     split = storage.load_arrays(args.split)
     shape = split["train_images"].shape[1:]
@@ -116,22 +116,24 @@ def main(argv: Sequence[str] | None = None) -> None:
     model = {key: architecture.pop(key) for key in ("widths", "latent")}
     mixed = architecture.pop("mixed_precision")
     architecture["epochs"] = args.epochs or architecture["epochs"]
-    vae = ConditionalVAE(
+    vae, generator = begin(
+        ConditionalVAE,
         args.model,
+        seed=args.seed,
+        device=device,
         df=params.get("df"),
         joint=params.get("joint"),
         likelihood=params["likelihood"],
         networks=args.networks,
         shape=shape,
         **model,
-        generator=torch.Generator().manual_seed(init_seed),
-    ).to(device)
+    )
     train_run(
         vae,
         train,
         valid,
         key=run_key({**params, "family": args.model, "seed": args.seed, **vars(args)}, args.split),
-        generator=torch.Generator(device).manual_seed(training_seed),
+        generator=generator,
         out=args.out,
         history=args.history,
         # Copies of the repository in which experiments run share the checkpoints of its root.

@@ -1,40 +1,44 @@
 """One training run, from a fresh or interrupted start to its files."""
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from tqdm import tqdm
 
 from vaefill import storage
 from vaefill.models.files import Model, save
-from vaefill.models.vae import VAE
 from vaefill.training.checkpoint import checkpointed
 from vaefill.training.devices import environment
 from vaefill.training.fit import Epoch, fit
 
+M = TypeVar("M", bound=nn.Module)
+
 
 def begin(
-    family: str, *, seed: int, device: torch.device, **settings: Any
-) -> tuple[VAE, torch.Generator]:
-    """Make a fresh VAE, and the generator that its training is to draw from.
+    kind: Callable[..., M], family: str, *, seed: int, device: torch.device, **settings: Any
+) -> tuple[M, torch.Generator]:
+    """Make a fresh model, and the generator that its training is to draw from.
 
     Initial weights and training draw from independent streams of the one seed.
 
     Parameters
     ----------
+    kind : type
+        `vaefill.models.vae.VAE` or `vaefill.models.conditional.ConditionalVAE`.
     family, **settings
-        As for `vaefill.models.vae.VAE`.
+        As for `kind`.
     seed : int
         0 or above.
     device : torch.device
         Where both are to be.
     """
     of_weights, of_training = np.random.SeedSequence(seed).generate_state(2).tolist()
-    vae = VAE(family, **settings, generator=torch.Generator().manual_seed(of_weights))
-    return vae.to(device), torch.Generator(device).manual_seed(of_training)
+    model = kind(family, **settings, generator=torch.Generator().manual_seed(of_weights))
+    return model.to(device), torch.Generator(device).manual_seed(of_training)
 
 
 def train(

@@ -1,13 +1,13 @@
 """The page ``imputation.md``: which imputer to use when, computed from the tracked results."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from study.report import formats
-from study.report.budgets import budgets
+from study.report.budgets import budgets, case_name
 from study.report.figures import imputation as figures
 from study.report.formats import MODELS, NONE, duration, share, texts
 from study.report.imputers import BASELINES, GROUPS, SOURCES, Imputers
@@ -150,9 +150,8 @@ def _lacking(tried: Imputers, params: Mapping[str, Any]) -> dict[str, list[int]]
     infer, masked = params["infer"], params["masked"]
     asked = {infer["recipe"]: infer["seeds"]}
     asked |= {name: masked["seeds"][name] for name in masked["networks"]}
-    there = {(recipe, seed) for recipe, _, seed in tried.runs}
     lacking = {
-        recipe: [seed for seed in seeds if (recipe, seed) not in there]
+        recipe: [seed for seed in seeds if seed not in tried.seeds.get(recipe, ())]
         for recipe, seeds in asked.items()
     }
     return {recipe: seeds for recipe, seeds in lacking.items() if seeds}
@@ -368,16 +367,15 @@ def _scores_table(tried: Imputers, mechanism: str) -> pd.DataFrame:
 
 def _degradation(rows: pd.DataFrame, mechanism: str) -> pd.DataFrame:
     """Show the MSE of missing pixels, by setting of one mechanism or by all that have none."""
-    heads: dict[str, Callable[[Any], str]] = {
-        "random": lambda fraction: f"{100 * fraction:g} %",
-        "square": lambda side: f"{side:g} × {side:g}",
-        "others": lambda name: OTHERS.get(name, name),
-    }
     key = "mechanism" if mechanism == "others" else "setting"
     chosen = rows["setting"].isna() if mechanism == "others" else rows["mechanism"] == mechanism
     rows = rows[chosen].sort_values("setting", kind="stable")
     wide = rows.pivot(index=["imputer", "model"], columns=key, values="value")[rows[key].unique()]
-    return _emphasised(wide, [MSE._replace(title=heads[mechanism](place)) for place in wide])
+    titles = [
+        OTHERS.get(place, place) if mechanism == "others" else case_name(mechanism, place)
+        for place in wide
+    ]
+    return _emphasised(wide, [MSE._replace(title=title) for title in titles])
 
 
 def _emphasised(wide: pd.DataFrame, scores: list[Score]) -> pd.DataFrame:
