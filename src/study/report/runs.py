@@ -196,7 +196,8 @@ def load_images(path: str | Path, recipes: Sequence[str], seeds: Sequence[int]) 
     Raises
     ------
     InputError
-        When the file is missing or breaks a rule of `study.report.frames.read`, or lacks a row.
+        When the file is missing or breaks a rule of `study.report.frames.read`, or lacks a row, or
+        when its outliers were chosen by a seed that is not among `seeds`.
     """
     key = ["recipe", *CELL, "seed"]
     table = read(path, _IMAGES, key=key).set_index(key)
@@ -204,4 +205,10 @@ def load_images(path: str | Path, recipes: Sequence[str], seeds: Sequence[int]) 
     if missing := [row for row in rows if row not in table.index]:
         named = ", ".join(f"{name} {value!r}" for name, value in zip(key, missing[0], strict=True))
         raise InputError(f"{path}: no row of {named}; `dvc repro` makes it")
-    return table.loc[rows].reset_index()
+    found = table.loc[rows].reset_index()
+    if found.outliers_gauss.notna().all():
+        raise InputError(
+            f"{path}: its outliers were chosen by a seed that is not among {list(seeds)}; "
+            "`dvc repro` chooses them anew"
+        )
+    return found

@@ -411,6 +411,12 @@ def test_a_broken_row_is_named(tmp_path, name, row, cells, message):
         words(tmp_path)
 
 
+def test_outliers_that_a_dropped_seed_chose_are_refused(tmp_path):
+    path = write(tmp_path) / "images.csv"
+    with refused(f"{re.escape(str(path))}: its outliers were chosen by a seed that is not among"):
+        words(tmp_path, seeds=SEEDS[1:])
+
+
 def test_a_number_that_only_some_seeds_have_may_be_empty(tmp_path):
     path = write(tmp_path, ["slides"]) / "metrics/slides/t.csv"
     rows = load_table(path)
