@@ -1,8 +1,9 @@
 """Figures of the imputers show the numbers that they were given, each label clear of others."""
 
-from itertools import combinations, pairwise
+from itertools import combinations, pairwise, product
 
 import numpy as np
+import pandas as pd
 import pytest
 from imputation_files import ERRORS, FEW, SECONDS, SQUARE, loaded, name, sheet
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -11,9 +12,10 @@ from matplotlib.text import Text
 from scipy.optimize import minimize
 
 from study.report.figures.galleries import MISSING_TINT
-from study.report.figures.imputation import planned, spread
+from study.report.figures.imputation import differences, planned, spread
 from study.report.figures.style import COLOURS, GREY, MARKERS, to_png
 from study.report.imputers import TRAINED
+from study.report.ranking import COMPARED, COVERAGE
 from study.trials.comparison import MECHANISMS
 
 LABELS = {key: name(*key).replace("`", "") for key in ERRORS}
@@ -108,6 +110,37 @@ def test_what_was_not_timed_stands_last_and_without_a_time(few):
     assert last not in {y for _, y, *_ in points(time)}
     assert (0.03, last) in {(x, y) for x, y, *_ in points(random)}
     assert len(random.patches[0].get_data().values) == last
+
+
+@pytest.mark.parametrize("high", [0.002, 0.0029, 0.0041, 0.0062, 0.0083, 0.0105, 0.0195])
+def test_differences_of_every_size_have_ticks_apart(high):
+    named = {COVERAGE: "miss"}
+    found = pd.DataFrame(
+        [
+            (
+                "a long name of it",
+                title,
+                named.get(score, score.metric),
+                mechanism,
+                0.0,
+                -high,
+                high,
+                0.1,
+            )
+            for (score, title), mechanism in product(COMPARED.items(), MECHANISMS)
+        ],
+        columns=["imputer", "title", "metric", "mechanism", "diff", "low", "high", "reference"],
+    )
+    figure = differences(found)
+    for ax in figure.axes:
+        figure.draw(FigureCanvasAgg(figure).get_renderer())
+        lowest, highest = ax.get_xlim()
+        ticks = [
+            label for place, label in zip(ax.get_xticks(), ax.get_xticklabels(), strict=True)
+            if lowest <= place <= highest
+        ]  # fmt: skip
+        assert len(ticks) >= 2
+        assert clear(ticks, figure)
 
 
 def test_calibration_shows_what_was_covered_at_each_level(figures):

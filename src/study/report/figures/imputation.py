@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, LogLocator
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator
 from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import isotonic_regression
 
@@ -125,7 +125,7 @@ def differences(found: pd.DataFrame) -> Figure:
         better = "lower" if LOWER_IS_BETTER[own["metric"].iloc[0]] else "higher"
         what = f"{what} (%)" if relative else what.replace(" from", "\nfrom")
         ax.set(title=name, xlabel=f"{what}\n{better} is better")
-        ax.locator_params(axis="x", nbins=5)
+        ax.xaxis.set_major_locator(MaxNLocator(3, steps=[1, 2, 3, 4, 5, 6, 8, 10]))
         ax.tick_params(axis="y", length=0)
     panels[0].set_yticks(range(len(imputers)), [_plain(imputer) for imputer in imputers])
     panels[0].set_ylim(len(imputers) - 0.5, -0.5)
