@@ -114,26 +114,25 @@ def test_what_was_not_timed_stands_last_and_without_a_time(few):
 
 @pytest.mark.parametrize("high", [0.002, 0.0029, 0.0041, 0.0062, 0.0083, 0.0105, 0.0195])
 def test_differences_of_every_size_have_ticks_apart(high):
-    named = {COVERAGE: "miss"}
-    found = pd.DataFrame(
-        [
-            (
-                "a long name of it",
-                title,
-                named.get(score, score.metric),
-                mechanism,
-                0.0,
-                -high,
-                high,
-                0.1,
-            )
-            for (score, title), mechanism in product(COMPARED.items(), MECHANISMS)
-        ],
-        columns=["imputer", "title", "metric", "mechanism", "diff", "low", "high", "reference"],
-    )
-    figure = differences(found)
+    alike = {
+        "imputer": "a long name of it",
+        "diff": 0,
+        "low": -high,
+        "high": high,
+        "reference": 0.1,
+    }
+    found = [
+        alike
+        | {
+            "title": title,
+            "metric": "miss" if score == COVERAGE else score.metric,
+            "mechanism": mechanism,
+        }
+        for (score, title), mechanism in product(COMPARED.items(), MECHANISMS)
+    ]
+    figure = differences(pd.DataFrame(found))
+    figure.draw(FigureCanvasAgg(figure).get_renderer())
     for ax in figure.axes:
-        figure.draw(FigureCanvasAgg(figure).get_renderer())
         lowest, highest = ax.get_xlim()
         ticks = [
             label for place, label in zip(ax.get_xticks(), ax.get_xticklabels(), strict=True)
