@@ -250,6 +250,18 @@ def test_gaussian_against_t_is_paired_by_seed(few, effect, word):
     assert "imputation/figures/latents.png" in text
 
 
+@pytest.mark.parametrize("effect", [0, 0.1])
+def test_pairs_of_a_single_seed_are_not_passed_over(few, effect):
+    rows = few.scores[few.scores["recipe"] != ""]
+    worse = rows["value"] * (1 + effect * (rows["model"] == "t"))
+    again = rows.assign(value=1.1 * worse, seed=1)[rows["recipe"] == "slides"]
+    several = few._replace(scores=pd.concat([rows.assign(value=worse, seed=0), again]))
+    latents = imputers(several)["latents"]
+    assert 0 < latents["told"] < latents["n"]
+    text = pages(several)[1]
+    assert f"; of {latents['n'] - latents['told']} more a single seed cannot tell." in text
+
+
 def test_of_coverage_the_distance_from_what_was_promised_is_compared(few):
     covers = {("gauss", 0): 0.88, ("gauss", 1): 0.93, ("t", 0): 0.91, ("t", 1): 0.92}
     rows = COVERAGE.of(few.scores).query("imputer == @CONV and mechanism == 'square'")
