@@ -1,8 +1,8 @@
 """Stages `assess` and `assess_masked`: score the imputers of one recipe."""
 
 from collections.abc import Sequence
+from functools import partial
 from itertools import product
-from typing import Any
 
 import numpy as np
 
@@ -70,10 +70,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     classifier = load_classifier(args.classifier)
     images = split["test_images"] / np.float32(255)
     labels = split["test_labels"][: params.infer.images]
-
-    def recognised(filled: Any) -> float:
-        return accuracy(classifier, filled, labels)
-
+    recognised = partial(accuracy, classifier, labels=labels)
     rows: list[Row] = []
     for source in sources(args.recipe, params):
         name = f"{source.model}-{source.seed}"

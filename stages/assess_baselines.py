@@ -1,6 +1,7 @@
 """Stage `assess_baselines`: score the imputers that need no VAE."""
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -26,10 +27,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     missing = storage.load_arrays(args.missing)
     classifier = load_classifier(args.classifier)
     images, labels = split["test_images"][:n] / np.float32(255), split["test_labels"][:n]
-
-    def recognised(filled: Any) -> float:
-        return accuracy(classifier, filled, labels)
-
+    recognised = partial(accuracy, classifier, labels=labels)
     rows = [complete_row(recognised(images))]
     for path in args.inferred.glob("*.npz"):
         source, found = Source("", path.stem, "", ""), storage.load_arrays(path)
