@@ -238,24 +238,38 @@ def test_without_its_scheduler_a_run_is_kept_and_goes_on_on_one_machine(
     assert contents(tmp_path / "two") == expected
 
 
+#: Loses its workers after the first part.
 LOCAL = """
-import sys
+import multiprocessing, sys
 from vaefill import VAEImputer
 from vaefill.dask import fill_directory
 
+def lose(rows, workers=[]):
+    if not workers:
+        workers += multiprocessing.active_children()
+        for worker in workers:
+            worker.kill()
+
 if __name__ == "__main__":
     imputer = VAEImputer.load(sys.argv[1])
-    fill_directory(imputer, *sys.argv[2:], draws=2, keep=["id"])
+    fill_directory(imputer, *sys.argv[2:], draws=2, keep=["id"], progress=lose)
 """
 
 
 @pytest.mark.slow
-def test_workers_of_this_machine_give_the_same_and_end(imputer, parts, expected, tmp_path):
+def test_workers_of_this_machine_give_the_same_though_they_die_and_end(
+    imputer, parts, expected, tmp_path
+):
     imputer.save(tmp_path / "model.vaefill")
     (tmp_path / "local.py").write_text(LOCAL)
     command = [sys.executable, "-W", "error", "local.py", "model.vaefill", parts, "two"]
-    with subprocess.Popen(command, cwd=tmp_path, start_new_session=True) as process:
-        assert process.wait(60) == 0
+    # By Dask's own patience none would be there in time.
+    env = {**os.environ, "DASK_DISTRIBUTED__DEPLOY__LOST_WORKER_TIMEOUT": "10ms"}
+    with subprocess.Popen(command, cwd=tmp_path, env=env, start_new_session=True) as process:
+        try:
+            assert process.wait(300) == 0
+        finally:
+            process.kill()
     assert contents(tmp_path / "two") == expected
     until(lambda: not group(process.pid))
 

@@ -18,6 +18,7 @@ import dask
 from distributed import Client, KilledWorker, get_worker
 from tqdm import tqdm
 
+from vaefill.dask import PATIENT
 from vaefill.errors import InputError
 from vaefill.storage import write_text
 
@@ -61,7 +62,7 @@ def workers(jobs: int, scheduler: str | None = None) -> Iterator[Executor]:
     """
     if jobs < 1:
         raise InputError(f"--jobs {jobs}: must be 1 or more")
-    dask.config.set(QUIET)
+    dask.config.set(QUIET | PATIENT)
     # A worker that dies is replaced, and what is lost with it is said below.
     logging.getLogger("distributed").setLevel(logging.CRITICAL)
     # The workers inherit it: a terminal's Ctrl-C is for us to deal with, once they stand.

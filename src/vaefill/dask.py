@@ -22,6 +22,7 @@ from vaefill.streaming import Filling, Summary, fill_file
 
 try:
     import dask.dataframe as dd
+    from dask import config
     from dask.delayed import delayed
     from distributed import (
         CancelledError,
@@ -43,6 +44,9 @@ HERE = {
     "scheduler_kwargs": {"dashboard": False},
     "silence_logs": logging.CRITICAL,
 }
+#: A worker that dies is started anew, however long that takes. Dask itself gives it up for good
+#: when it is not there 15 seconds after any death, and what is left then waits for ever.
+PATIENT = {"distributed.deploy.lost-worker-timeout": "1 day"}
 
 
 def fill(
@@ -155,7 +159,7 @@ def fill_directory(
 def _on_workers(scheduler: str, fill_part: Filling, parts: Iterable[Part]) -> Iterator[Summary]:
     """Fill in each of the parts on some worker; give the summaries as they come."""
     parts = list(parts)
-    with _connect(scheduler, len(parts)) as client:
+    with config.set(PATIENT), _connect(scheduler, len(parts)) as client:
         # A task of its own: sent once to each worker, and made again when it is lost with one.
         shared = client.submit(_given, fill_part, pure=False)
         running = {client.submit(_fill_part, shared, part, pure=False): part for part in parts}

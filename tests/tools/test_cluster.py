@@ -11,6 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 from conftest import ROOT
+from dask import config
 from distributed import LocalCluster
 
 from tools import cluster
@@ -123,6 +124,13 @@ def test_the_item_of_a_worker_that_dies_is_run_again_and_its_processes_end(execu
     command = "test -e pid || { echo $$ > pid; kill -9 $PPID; sleep 60; }; touch done"
     execute(executor, {"a": (), "b": ("a",)}, a=command, b="test -e done")
     assert gone("pid")
+
+
+def test_a_worker_that_is_back_late_is_waited_for(here):
+    command = ("sh", "-c", "test -e died || { touch died; kill -9 $PPID; sleep 60; }")
+    with config.set({"distributed.deploy.lost-worker-timeout": "10ms"}), cluster.workers(1) as one:
+        again = one.submit(cluster.run_command, command, "log", str(here))
+        assert again.result(timeout=60)[0] == ""
 
 
 def test_an_item_that_kills_every_worker_is_given_up(executor, here):
