@@ -40,6 +40,7 @@ class InferSection(Params, extra="ignore"):
 class MaskedSection(Params, extra="ignore"):
     """What is read of section `masked`."""
 
+    methods: list[str]
     seeds: NetworkSeeds
 
 
@@ -63,7 +64,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     if args.recipe == infer.recipe:
         seeds, methods = infer.seeds, section.methods
     else:
-        seeds, methods = params.masked.seeds[args.recipe], ["draws"]
+        seeds, methods = params.masked.seeds[args.recipe], params.masked.methods
     rows = []
     for model, method in product(MODELS, methods):
         imputer = load_imputer(
