@@ -18,7 +18,6 @@ import dask
 from distributed import Client, KilledWorker, get_worker
 from tqdm import tqdm
 
-from vaefill.dask import PATIENT
 from vaefill.errors import InputError
 from vaefill.storage import write_text
 
@@ -28,13 +27,15 @@ LOGS = Path(".logs")
 #: freed, and nothing else changes: neither the bytes of a result nor another C library. Above 32 MB
 #: a threshold for mmap is no longer heeded everywhere; so there is none, as nothing is mapped.
 MEMORY = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": "-1"}
-#: Workers only wait: what watches them would take a tenth of a core.
+#: Workers only wait: what watches them would take a tenth of a core. One that dies is waited for.
 QUIET = {
     "distributed.worker.profile.enabled": False,
     "distributed.admin.tick.interval": "1s",
     "distributed.admin.system-monitor.interval": "10s",
     # Dask's own is 64 KB, which a command would inherit.
     "distributed.nanny.pre-spawn-environ.MALLOC_TRIM_THRESHOLD_": MEMORY["MALLOC_TRIM_THRESHOLD_"],
+    # As in `vaefill.dask`, which every worker would have to import: with torch, for seconds.
+    "distributed.deploy.lost-worker-timeout": "1 day",
 }
 DIED = "the workers that ran it died, one after the other"
 #: Starts the command whose words follow it, and ends all that this started when the pipe that
@@ -62,7 +63,7 @@ def workers(jobs: int, scheduler: str | None = None) -> Iterator[Executor]:
     """
     if jobs < 1:
         raise InputError(f"--jobs {jobs}: must be 1 or more")
-    dask.config.set(QUIET | PATIENT)
+    dask.config.set(QUIET)
     # A worker that dies is replaced, and what is lost with it is said below.
     logging.getLogger("distributed").setLevel(logging.CRITICAL)
     # The workers inherit it: a terminal's Ctrl-C is for us to deal with, once they stand.

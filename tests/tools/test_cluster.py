@@ -52,7 +52,7 @@ def execute(executor, graph, mend=lambda: False, **commands):
     return cluster.execute(shell, graph, executor, unit="item", mend=mend)
 
 
-def until(condition, seconds=20):
+def until(condition, seconds=60):
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline
@@ -234,7 +234,7 @@ def test_whoever_is_stopped_leaves_nothing_behind(here, number):
     until(lambda: busy(here))
     started = children(run)
     os.killpg(run.pid, number)  # as a terminal does
-    errors = run.communicate(timeout=20)[1]
+    errors = run.communicate(timeout=60)[1]
     until(lambda: gone(*here.glob("?.pid")))
     until(lambda: not any(child.is_running() for child in started))
     if number != signal.SIGKILL:
@@ -249,7 +249,7 @@ def test_an_interrupt_while_workers_start_is_no_traceback(here):
     os.killpg(run.pid, signal.SIGINT)
     until(lambda: busy(here))
     os.killpg(run.pid, signal.SIGINT)
-    assert "Traceback" not in run.communicate(timeout=20)[1]
+    assert "Traceback" not in run.communicate(timeout=60)[1]
     assert run.returncode == 130
 
 
@@ -259,7 +259,7 @@ def test_a_worker_that_dies_while_it_starts_is_said_in_one_line(here):
     for child in children(run):
         if "spawn_main" in " ".join(child.cmdline()):
             child.kill()
-    errors = run.communicate(timeout=20)[1]
+    errors = run.communicate(timeout=60)[1]
     assert run.returncode == 1
     assert errors.splitlines()[-1] == "error: Nanny failed to start. Run it again"
     assert "Traceback" not in errors
@@ -271,7 +271,7 @@ def test_workers_of_another_scheduler_do_the_same(here, number):
         run = start(here, others.scheduler_address)
         until(lambda: busy(here))
         run.send_signal(number)
-        run.communicate(timeout=20)
+        run.communicate(timeout=60)
         until(lambda: gone(*here.glob("?.pid")))
 
 
