@@ -11,9 +11,8 @@ from study.params import Count, NetworkSeeds, Params, Seed, Seeds, parse_paths, 
 from study.trials.degradation import COLUMNS, degradation_rows, grid
 from study.trials.imputers import load_imputer
 from vaefill import storage
+from vaefill.models.vae import FAMILIES
 from vaefill.training.devices import Device, pick_device
-
-MODELS = ("gauss", "t")
 
 
 class DegradeSection(Params):
@@ -66,7 +65,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     else:
         seeds, methods = params.masked.seeds[args.recipe], params.masked.methods
     rows = []
-    for model, method in product(MODELS, methods):
+    for model, method in product(FAMILIES, methods):
         imputer = load_imputer(
             args.models / model / f"{seeds[0]}.safetensors",
             method=method,

@@ -46,7 +46,7 @@ SMALL = {
         "warmup": 0.1,
         "mixture": {"random": {"weight": 1.0, "fraction": [0.1, 0.8]}},
         "mlp": NETWORKS | {"widths": [16, 8]},
-        "conv": NETWORKS | {"widths": [4, 8]},
+        "conv": NETWORKS | {"widths": [4, 8, 8, 16]},
         "budgets": {
             "epochs": [],
             "seeds": [],

@@ -20,9 +20,10 @@ def make(family: str, spread: float, **options) -> ConditionalVAE:
     return vae.eval()
 
 
-@pytest.fixture(params=["mlp", "conv"])
+@pytest.fixture(params=[("mlp", [16, 8]), ("conv", [4, 8, 8, 16])], ids=["mlp", "conv"])
 def vae(request) -> ConditionalVAE:
-    return make("t", 0.2, df=5.0, networks=request.param)
+    networks, widths = request.param
+    return make("t", 0.2, df=5.0, networks=networks, widths=widths)
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from vaefill.models import VAE, ConditionalVAE
 PLAIN = VAE("t", df=5.0, pixels=64, hidden=[9], latent=2, generator=gen(0))
 MLP = ConditionalVAE("gauss", shape=(8, 8), widths=[9, 5], latent=2, generator=gen(0))
 CONV = ConditionalVAE(
-    "gauss", networks="conv", shape=(8, 8), widths=[4, 4], latent=2, generator=gen(0)
+    "gauss", networks="conv", shape=(8, 8), widths=[4] * 4, latent=2, generator=gen(0)
 )
 TRAIN = torch.rand(20, 8, 8, generator=gen(1))
 #: Those that give images back in the form in which they came.

@@ -32,9 +32,14 @@ def networks(request) -> str:
     return request.param
 
 
-def make(family="gauss", df=None, joint=None, **settings) -> ConditionalVAE:
-    settings = {"widths": [16, 8], "latent": 2, "shape": (8, 8)} | settings
-    return ConditionalVAE(family, df=df, joint=joint, generator=gen(0), **settings)
+WIDTHS = {"mlp": [16, 8], "conv": [4, 8, 8, 16]}
+
+
+def make(family="gauss", df=None, joint=None, networks="mlp", **settings) -> ConditionalVAE:
+    settings = {"widths": WIDTHS.get(networks), "latent": 2, "shape": (8, 8)} | settings
+    return ConditionalVAE(
+        family, df=df, joint=joint, networks=networks, generator=gen(0), **settings
+    )
 
 
 def moved(vae: ConditionalVAE) -> ConditionalVAE:
@@ -183,7 +188,7 @@ def test_training_learns_more_than_the_mean_image(digits, networks, family, df):
 
 
 def test_bfloat16_comes_near_float32(digits):
-    vae = moved(make(networks="conv", widths=[16, 16]))
+    vae = moved(make(networks="conv", widths=[16, 16, 16, 16]))
     full, mixed = (
         conditional_elbo(vae, digits, gen(), hide=hiding(TOP), mixed_precision=mixed)
         for mixed in (False, True)
@@ -201,6 +206,10 @@ def test_bfloat16_comes_near_float32(digits):
         ({"likelihood": "normal"}, r"likelihood = 'normal'"),
         ({"df": 3.0}, r"df = 3.0: the Gaussian model has none"),
         ({"networks": "conv", "shape": (8, 10)}, r"8 x 10 pixels: sides must be multiples of 4"),
+        (
+            {"networks": "conv", "widths": [24, 48]},
+            r"widths = \[24, 48\]: must be four .* full, half",
+        ),
     ],
 )
 def test_unknown_parts_are_named(settings, message):
@@ -208,10 +217,28 @@ def test_unknown_parts_are_named(settings, message):
         make(**settings)
 
 
+def test_the_corners_of_an_image_meet_in_the_hidden_layer_alone():
+    vae = moved(make(networks="conv", shape=(64, 64)))
+    x, observed = torch.rand(1, 64, 64, generator=gen()), torch.ones(1, 4096, dtype=torch.bool)
+    x[0, 0, 0] = 0
+    other = x.clone()
+    other[0, 0, 0] = 1
+
+    def far_corner(image):
+        conditioned = vae.condition(image.flatten(1), observed)
+        return conditioned.likelihood(torch.zeros(1, 2)).logits[0, -1].item()
+
+    assert far_corner(x) != far_corner(other)
+    with torch.no_grad():
+        for parameter in vae.networks.whole.parameters():
+            parameter.zero_()
+    assert far_corner(x) == far_corner(other)
+
+
 def test_blocks_start_as_nothing_and_learn():
     vae = make(networks="conv")
     block = vae.networks.fine[1]
-    x = torch.randn(2, 16, 4, 4, generator=gen())
+    x = torch.randn(2, 8, 4, 4, generator=gen())
     torch.testing.assert_close(block(x), x + block.second.bias[:, None, None])
     block(x).square().sum().backward()
     assert block.second.weight.grad.abs().max() > 0

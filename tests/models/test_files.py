@@ -12,15 +12,15 @@ from vaefill.errors import FileError
 from vaefill.models import VAE, Bernoulli, ConditionalVAE, StudentT, load, save
 
 SMALL = {"pixels": 16, "hidden": [5, 4], "latent": 2}
-CONDITIONAL = {"shape": [4, 4], "widths": [4, 3], "latent": 2}
+CONDITIONAL = {"shape": [4, 4], "latent": 2}
 MODELS = {
     "gauss": (VAE, "gauss", SMALL),
     "continuous": (VAE, "gauss", SMALL | {"likelihood": "continuous_bernoulli"}),
     "t": (VAE, "t", SMALL | {"df": 2.5}),
     "infinite": (VAE, "t", SMALL | {"df": math.inf, "joint": "product"}),
     "multivariate": (VAE, "t", SMALL | {"df": 21.0, "joint": "multivariate"}),
-    "mlp": (ConditionalVAE, "t", CONDITIONAL | {"df": 5.0}),
-    "conv": (ConditionalVAE, "gauss", CONDITIONAL | {"networks": "conv"}),
+    "mlp": (ConditionalVAE, "t", CONDITIONAL | {"df": 5.0, "widths": [4, 3]}),
+    "conv": (ConditionalVAE, "gauss", CONDITIONAL | {"networks": "conv", "widths": [4] * 4}),
 }
 
 

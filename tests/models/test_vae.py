@@ -19,7 +19,7 @@ def make(family: str = "gauss", df: float | None = None, seed: int = 0, **settin
 
 
 def conv() -> ConditionalVAE:
-    return ConditionalVAE("gauss", networks="conv", shape=(8, 8), widths=[4, 4], generator=gen(0))
+    return ConditionalVAE("gauss", networks="conv", shape=(8, 8), widths=[4] * 4, generator=gen(0))
 
 
 def test_default_sizes_are_the_slides():

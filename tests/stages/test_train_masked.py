@@ -18,6 +18,7 @@ SMALL = {
     "latent": 2, "epochs": 2, "batch_size": 8, "lr": 0.002, "optimizer": "muon",
     "mixed_precision": False,
 }  # fmt: skip
+WIDE = [4, 8, 8, 8]
 
 
 class Stage:
@@ -31,7 +32,7 @@ class Stage:
         self.params["masked"] |= {
             "mixture": {"square": {"weight": 1, "size": [2, 5]}},
             "mlp": SMALL | {"widths": [8, 4]},
-            "conv": SMALL | {"widths": [4, 8]},
+            "conv": SMALL | {"widths": WIDE},
         }
         images = np.random.default_rng(0).integers(0, 256, (30, 8, 8), dtype=np.uint8)
         parts = {"train": images[:20], "valid": images[20:], "test": images[20:]}
@@ -107,10 +108,11 @@ def test_a_model_of_another_budget_is_scored_beside_its_work(stage):
             {"mixture": {"square": {"weight": 1, "size": [2, 90]}}},
             "square: size = 90: must be from 1 to 8 whole pixels",
         ),
-        ({"conv": SMALL | {"widths": [4, 8], "lr": 7}}, r"masked.conv.lr = 7: .* less than 1"),
+        ({"conv": SMALL | {"widths": WIDE, "lr": 7}}, r"masked.conv.lr = 7: .* less than 1"),
         ({"conv": SMALL | {"widths": [4]}}, r"masked.conv.widths"),
+        ({"conv": SMALL | {"widths": [4, 8]}}, r"widths = \[4, 8\]: must be four"),
         (
-            {"conv": SMALL | {"widths": [4, 8], "optimizer": "lion"}},
+            {"conv": SMALL | {"widths": WIDE, "optimizer": "lion"}},
             "masked.conv.optimizer = 'lion': Input should be 'adam', 'momentum', 'muon' or 'sgd'",
         ),
         ({"warmup": 0}, r"masked.warmup = 0: .* greater than 0"),

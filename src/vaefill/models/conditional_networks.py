@@ -118,18 +118,21 @@ class MLPNetworks(nn.Module):
 
 
 class ConvNetworks(nn.Module):
-    """Convolutions at half and quarter resolution, joined across as in a U-Net [1]_.
+    """A U-Net [1]_ that looks at the whole image once, at its narrowest place.
 
-    The image comes in as its four half-resolution parts (a pixel's 2 x 2 block as channels),
-    because convolutions at full resolution would take most of the time. Blocks are residual [2]_;
-    the code comes in at quarter resolution, where it is about places and strokes, not pixels.
+    Convolutions at full, half and quarter resolution, and below them one hidden layer over the
+    whole image: places far from each other, the two ends of a stroke, meet there alone. Blocks are
+    residual [2]_; the code comes in beside the hidden layer, where it is about the digit, not
+    about pixels. At full resolution a channel costs four times what it costs at half, so there are
+    few, and q(z|x), which need not know a pixel's exact place, begins at half resolution, with a
+    2 x 2 block of pixels as channels.
 
     Parameters
     ----------
     shape : (height, width)
         Of an image; both a multiple of 4.
-    widths : (int, int)
-        Channels at half and at quarter resolution.
+    widths : (int, int, int, int)
+        Channels at full, half and quarter resolution; units of the hidden layer.
     latent : int
         Number of latent coordinates.
     generator : torch.Generator
@@ -138,7 +141,7 @@ class ConvNetworks(nn.Module):
     Raises
     ------
     InputError
-        When a side of the image is no multiple of 4.
+        When `widths` are not four, or a side of the image is no multiple of 4.
 
     References
     ----------
@@ -156,56 +159,64 @@ class ConvNetworks(nn.Module):
         generator: torch.Generator,
     ) -> None:
         super().__init__()
+        if len(widths) != 4:
+            raise InputError(
+                f"widths = {list(widths)}: must be four for networks = 'conv': channels at full, "
+                "half and quarter resolution, and units of the hidden layer"
+            )
         if any(side % 4 for side in shape):
             raise InputError(
                 f"images of {shape[0]} x {shape[1]} pixels: sides must be multiples of 4 for "
                 "networks = 'conv'; pad them, or take 'mlp'"
             )
         self.shape = tuple(shape)
-        fine, coarse = widths
+        full, fine, coarse, whole = widths
         self._coarse_shape = (coarse, shape[0] // 4, shape[1] // 4)
         places = self._coarse_shape[1] * self._coarse_shape[2]
         make = _Maker(generator)
-        self.fine = nn.Sequential(make.conv(8, fine), *make.blocks(fine, 2))
+        self.full = make.conv(2, full)
+        self.fine = nn.Sequential(make.down(full, fine), *make.blocks(fine, 2))
         self.coarse = nn.Sequential(make.down(fine, coarse), *make.blocks(coarse, 2))
-        self.prior = nn.Sequential(
-            make.conv(coarse, 16, 1), nn.ReLU(), nn.Flatten(), make.linear(16 * places, 2 * latent)
-        )
+        self.whole = make.whole(coarse, places, whole)
+        self.prior = make.linear(whole, 2 * latent)
         self.posterior = nn.Sequential(
-            make.conv(8, fine), *make.blocks(fine, 1), make.down(fine, coarse),
-            *make.blocks(coarse, 1), make.conv(coarse, 16, 1), nn.ReLU(), nn.Flatten(),
-            make.linear(16 * places, 2 * latent),
+            nn.PixelUnshuffle(2), make.conv(8, fine), *make.blocks(fine, 1),
+            make.down(fine, coarse), *make.blocks(coarse, 1), make.whole(coarse, places, whole),
+            make.linear(whole, 2 * latent),
         )  # fmt: skip
-        self.code = make.linear(latent, coarse * places)
-        self.inner = nn.Sequential(*make.blocks(coarse, 1))
-        self.up = make.conv(coarse, 4 * fine, 1)
-        self.outer = nn.Sequential(*make.blocks(fine, 1), nn.ReLU(), make.conv(fine, 4))
+        self.code = make.linear(latent + whole, coarse * places)
+        self.inner = nn.Sequential(*make.blocks(coarse, 1), make.up(coarse, fine))
+        self.outer = nn.Sequential(*make.blocks(fine, 1), make.up(fine, full))
+        self.pixels = nn.Sequential(*make.blocks(full, 1), nn.ReLU(), make.conv(full, 1))
         # In which convolutions are fastest.
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def context(self, x: Tensor, observed: Tensor) -> Context:
         """See `ConditionalNetworks`."""
-        fine = self.fine(self._halved(x, observed))
+        full = self.full(self._planes(x, observed))
+        fine = self.fine(full)
         coarse = self.coarse(fine)
-        return Context((fine, coarse), *parameters_of(self.prior(coarse)))
+        whole = self.whole(coarse)
+        return Context((full, fine, coarse, whole), *parameters_of(self.prior(whole)))
 
     def encode(self, x: Tensor, observed: Tensor) -> tuple[Tensor, Tensor]:
         """See `ConditionalNetworks`."""
-        return parameters_of(self.posterior(self._halved(x, observed)))
+        return parameters_of(self.posterior(self._planes(x, observed)))
 
     def decode(self, z: Tensor, features: Sequence[Tensor]) -> Tensor:
         """See `ConditionalNetworks`."""
-        fine, coarse = features
-        inner = self.code(z).unflatten(-1, self._coarse_shape) + coarse
-        # Convolutions want one axis of images: draws are images of their own for a while.
-        up = functional.pixel_shuffle(self.up(self.inner(inner.flatten(0, -4))), 2)
-        outer = up.unflatten(0, z.shape[:-1]) + fine
-        logits = functional.pixel_shuffle(self.outer(outer.flatten(0, -4)), 2)
+        full, fine, coarse, whole = features
+        code = torch.cat([z, whole.expand(*z.shape[:-1], -1)], -1)
+        hidden = self.code(code).unflatten(-1, self._coarse_shape) + coarse
+        for layers, feature in ((self.inner, fine), (self.outer, full)):
+            # Convolutions want one axis of images: draws are images of their own for a while.
+            hidden = layers(hidden.flatten(0, -4)).unflatten(0, z.shape[:-1]) + feature
+        logits: Tensor = self.pixels(hidden.flatten(0, -4))
         return logits.float().reshape(*z.shape[:-1], -1)
 
-    def _halved(self, x: Tensor, observed: Tensor) -> Tensor:
-        planes = torch.stack([x, observed.to(x.dtype)], -2).unflatten(-1, self.shape)
-        return functional.pixel_unshuffle(planes, 2).contiguous(memory_format=torch.channels_last)
+    def _planes(self, x: Tensor, observed: Tensor) -> Tensor:
+        planes: Tensor = torch.stack([x, observed.to(x.dtype)], -2).unflatten(-1, self.shape)
+        return planes.contiguous(memory_format=torch.channels_last)
 
 
 class _Block(nn.Module):
@@ -241,6 +252,15 @@ class _Maker:
 
     def down(self, n_in: int, n_out: int) -> nn.Sequential:
         return nn.Sequential(nn.ReLU(), self.conv(n_in, n_out, 3, 2))
+
+    def up(self, n_in: int, n_out: int) -> nn.Sequential:
+        return nn.Sequential(self.conv(n_in, 4 * n_out, 1), nn.PixelShuffle(2))
+
+    def whole(self, channels: int, places: int, n_out: int, n_kept: int = 16) -> nn.Sequential:
+        return nn.Sequential(
+            self.conv(channels, n_kept, 1), nn.ReLU(), nn.Flatten(),
+            self.linear(n_kept * places, n_out), nn.ReLU(),
+        )  # fmt: skip
 
     def blocks(self, width: int, n: int) -> list[_Block]:
         return [_Block(self.conv(width, width), self.conv(width, width)) for _ in range(n)]
