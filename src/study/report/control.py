@@ -34,9 +34,7 @@ COLUMNS = {
     "value": Column(float),
 }  # fmt: skip
 CELL = ["truth", "codes", "missing", "metric"]
-CODE_NAMES = {
-    "gauss": "Gaussian", "t": "t, independent", "shared_t": "t, sharing one chi-square draw",
-}  # fmt: skip
+CODE_NAMES = {"gauss": "Gaussian", "t": "independent t", "shared_t": "multivariate t"}
 MODEL_NAMES = {
     "gauss": "Gaussian", "t": "t prior", "multivariate_t": "multivariate t", ORACLE: "oracle",
 }  # fmt: skip

@@ -276,7 +276,7 @@ def section(factors: Factors, scores: pd.DataFrame, *, tolerance: float) -> dict
         "moved": _largest(rows[rows["factor"].isin(ALONE)]),
         "prior": {word: words.count(word) for word in WORDS},
         "settings": gauss["setting"].nunique(),
-        "like": {model: gauss[f"like_{model}"].max() if len(gauss) else 0 for model in MODELS},
+        "like": {model: _nearest(gauss, f"like_{model}") for model in MODELS},
         "changes": formats.texts(rows[rows["factor"] != SEED], {**_NAMES, **_CHANGE}),
         "scores": formats.texts(settings, _SETTING),
         "diverged": formats.texts(stopped.reset_index(), _DIVERGED),
@@ -333,6 +333,23 @@ def _settings(factors: Factors, tolerance: float) -> pd.DataFrame:
     # A code at its mean before one that is drawn.
     order = runs[by].drop_duplicates().sort_values("method", kind="stable", ascending=False)
     return order.merge(table.reset_index(), on=by)
+
+
+def _nearest(settings: pd.DataFrame, like: str) -> dict[str, Any] | None:
+    """Find the setting with the most cells, how many these are, and how many others have as many.
+
+    The first of `settings` where several do. None where no setting has a cell.
+    """
+    most = settings[settings[like] == settings[like].max()]
+    if most.empty or not most[like].iloc[0]:
+        return None
+    first = most.iloc[0]
+    return {
+        "cells": first[like],
+        "setting": first["setting"],
+        "drawn": first["method"] == DRAWN,
+        "others": len(most) - 1,
+    }
 
 
 def error_of(cell: Cell, score: Any) -> Any:

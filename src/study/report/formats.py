@@ -24,14 +24,14 @@ def number(value: float, metric: str) -> str:
     return NONE if value != value else f"{value:.{_decimals(metric)}f}".replace("-", "−")
 
 
-def signed(value: float, metric: str) -> str:
+def signed(value: float, metric: str, more: int = 0) -> str:
     """Format a difference of scores: with its sign, except where it rounds to 0."""
-    return NONE if value != value else _sign(f"{value:+.{_decimals(metric)}f}")
+    return NONE if value != value else _sign(f"{value:+.{_decimals(metric) + more}f}")
 
 
-def percent(share: float) -> str:
-    """Format a relative difference, with its sign."""
-    return NONE if share != share else _sign(f"{100 * share:+.1f}") + " %"
+def percent(share: float, more: int = 0) -> str:
+    """Format a relative difference, with its sign, except where it rounds to 0."""
+    return NONE if share != share else _sign(f"{100 * share:+.{1 + more}f}") + " %"
 
 
 def plus_minus(mean: float, half: float, metric: str) -> str:
@@ -42,12 +42,12 @@ def plus_minus(mean: float, half: float, metric: str) -> str:
 
 def difference(mean: float, low: float, high: float, metric: str) -> str:
     """Format a difference with its interval, where it has one."""
-    return _bracketed(*(signed(value, metric) for value in (mean, low, high)))
+    return _bracketed(mean, low, high, lambda value, more: signed(value, metric, more))
 
 
 def relative(mean: float, low: float, high: float, reference: float) -> str:
     """Format a difference relative to `reference`, with its interval, where it has one."""
-    return _bracketed(*(percent(value / reference) for value in (mean, low, high)))
+    return _bracketed(mean, low, high, lambda value, more: percent(value / reference, more))
 
 
 def chance(probability: float) -> str:
@@ -99,9 +99,24 @@ def _decimals(metric: str) -> int:
     return DECIMALS[metric.partition("/")[0]]
 
 
-def _bracketed(mean: str, low: str, high: str) -> str:
-    return mean if NONE in (low, high) else f"{mean} [{low}, {high}]"
+def _bracketed(mean: float, low: float, high: float, text: Callable[[float, int], str]) -> str:
+    """Put the ends beside the mean; `text` gives a number with so many decimals more.
+
+    Of an interval that excludes 0, which decides what is said beside it, no end reads as 0.
+    """
+    if low != low or high != high:
+        return text(mean, 0)
+
+    def end(value: float) -> str:
+        texts = [text(value, more) for more in (range(4) if low * high > 0 else range(1))]
+        return next(filter(_nonzero, texts), texts[0])
+
+    return f"{text(mean, 0)} [{end(low)}, {end(high)}]"
+
+
+def _nonzero(text: str) -> bool:
+    return any(digit in text for digit in "123456789")
 
 
 def _sign(text: str) -> str:
-    return text.replace("-", "−") if any(digit in text for digit in "123456789") else text[1:]
+    return text.replace("-", "−") if _nonzero(text) else text[1:]

@@ -22,6 +22,12 @@ from study.report import formats
         (formats.difference(1, -1, 3, "elbo"), "+1.00 [−1.00, +3.00]"),
         (formats.difference(1, np.nan, np.nan, "elbo"), "+1.00"),
         (formats.relative(1, -1, 3, 10), "+10.0 % [−10.0 %, +30.0 %]"),
+        # An end that rounds to 0 shows its side, where the interval has one.
+        (formats.relative(-0.021, -0.041, -0.0004, 1), "−2.1 % [−4.1 %, −0.04 %]"),
+        (formats.difference(1, 0.0002, 3, "elbo"), "+1.00 [+0.0002, +3.00]"),
+        (formats.difference(1, 1e-9, 3, "elbo"), "+1.00 [0.00, +3.00]"),
+        (formats.difference(1, -0.0002, 3, "elbo"), "+1.00 [0.00, +3.00]"),
+        (formats.difference(0, 0, 0, "elbo"), "0.00 [0.00, 0.00]"),
         (formats.chance(0.00009), "< 0.01 %"),
         (formats.chance(0.0023), "0.23 %"),
         (formats.chance(0.03), "3.0 %"),
