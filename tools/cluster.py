@@ -88,6 +88,10 @@ def workers(jobs: int, scheduler: str | None = None) -> Iterator[Executor]:
                 yield client.get_executor(pure=False)
             finally:
                 _on_stop(signal.SIG_IGN)
+                if not scheduler:
+                    # While it replaces a worker that died young, Dask fails to end it.
+                    with suppress(TimeoutError):
+                        client.wait_for_workers(jobs, timeout=60)
     except KeyboardInterrupt:
         print("stopped; what is done stays, and a second run goes on", file=sys.stderr)
         sys.exit(130)

@@ -12,7 +12,7 @@ import psutil
 import pytest
 from conftest import ROOT
 from dask import config
-from distributed import LocalCluster
+from distributed import KilledWorker, LocalCluster, nanny, process
 
 from tools import cluster
 from vaefill.errors import InputError
@@ -144,6 +144,21 @@ def test_what_only_waited_in_a_worker_that_died_is_not_blamed(here):
     commands = {"a": "kill -9 $PPID; sleep 60", **dict.fromkeys("bcd", "sleep 0.3")}
     with cluster.workers(1) as one, pytest.raises(InputError, match=r"^item a: .* 3 of 4 are done"):
         execute(one, dict.fromkeys("abcd", ()), **commands)
+
+
+def test_leaving_waits_for_the_worker_that_replaces_one_that_died_young(here, monkeypatch):
+    # As on a busy machine: Dask hears late of a worker that stands, and starts the next slowly.
+    monkeypatch.setattr(nanny.WorkerProcess, "_init_msg_interval", 2)
+    call = process._call_and_set_future
+    monkeypatch.setattr(
+        process, "_call_and_set_future", lambda *action: (time.sleep(2), call(*action))
+    )
+    with config.set({"distributed.scheduler.allowed-failures": 1}), cluster.workers(1) as one:
+        died = one.submit(
+            cluster.run_command, ("sh", "-c", "kill -9 $PPID; sleep 60"), "log", str(here)
+        )
+        with pytest.raises(KilledWorker):
+            died.result(timeout=60)
 
 
 def test_what_stumbled_over_what_was_mended_runs_again(executor, here):
