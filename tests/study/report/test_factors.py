@@ -140,12 +140,12 @@ def test_the_setting_most_like_each_column_of_the_slides_is_named(made):
     """Of these only what takes nothing, with Adam or momentum, is like their VAE's column."""
     inits = {"torch": 1.0, "he": 0.88, "xavier": 0.6, "normal": 2.0}
     _, text = said(made(inits=inits, drawn=2))
-    named = "it comes within 5 % of 8 with PyTorch's default, Adam 0.005, and with 1 other setting."
-    assert f"Of the 8 cells of their VAE's column {named}" in text
+    named = "of 8 of the VAE's with PyTorch's default, Adam 0.005 (and with 1 other setting)"
+    assert f"Of the 8 cells in each of their columns it comes within 5 % {named}, and of " in text
     # Their t has 0.80 and 0.82 times the errors of their VAE in two cells, 0.86 to 0.91 in six.
-    assert "their t prior's column it comes within 5 % of 6 with He, Adam 0.005" in text
+    assert "of 6 of the t prior's with He, Adam 0.005" in text
     _, text = said(made(inits=inits | {"he": 0.5}, drawn=2))
-    assert "It comes within 5 % of no cell of their t prior's column." in text
+    assert "and of none of the t prior's." in text
 
 
 @pytest.mark.parametrize("seeds", [(0,), (0, 1)])
