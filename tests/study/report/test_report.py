@@ -496,19 +496,26 @@ def test_no_difference_is_called_neither_better_nor_worse(tmp_path):
     assert not re.search("better|worse", part)
 
 
-def test_what_differs_among_several_is_named_with_its_interval_and_the_chance_of_it(tmp_path):
+@pytest.mark.parametrize(
+    ("gain", "headline", "word"),
+    [(-0.05, "No gain found", "worse"), (0.05, "Better in 1 of 2", "better")],
+)
+def test_what_differs_among_several_is_named_with_its_interval_and_the_chance_of_it(
+    tmp_path, gain, headline, word
+):
     """With random pixels the runs of t are those of gauss in another order; on squares not."""
-    folder = write(tmp_path, ["slides"], gains=[-0.05]) / "metrics/slides"
-    gauss, worse = (load_table(folder / f"{model}.csv") for model in ("gauss", "t"))
+    folder = write(tmp_path, ["slides"], gains=[gain]) / "metrics/slides"
+    gauss, other = (load_table(folder / f"{model}.csv") for model in ("gauss", "t"))
     rows = [
         row | {name: value for name, value in run.items() if ".random." in name}
-        for row, run in zip(worse, gauss[::-1], strict=True)
+        for row, run in zip(other, gauss[::-1], strict=True)
     ]
     write_rows(folder / "t.csv", rows)
     first, second = values(tmp_path, "slides", IMPUTED)
     ends = [f"{100 * end / first.mean():+.1f} %" for end in mean_and_ends(second - first)]
     sentence = top(words(tmp_path, ["slides"])).partition("\n")[0].replace("−", "-")
-    assert sentence.startswith("**Mixed on MNIST:** over 3 seeds, a t prior's imputation is worse")
+    start = f"**{headline} on MNIST:** over 3 seeds, a t prior's imputation is {word} than a "
+    assert sentence.startswith(start)
     named = "with a square missing and recipe `slides`, its mean squared error changed by "
     assert f"{named}{ends[0]} [{ends[1]}, {ends[2]}]; in the other 1 of 2 comparisons" in sentence
     assert sentence.endswith("chance alone finds one in up to 10 of 100 such studies.")
