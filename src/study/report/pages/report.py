@@ -181,8 +181,7 @@ def answer(
     main = _main(compared)[lambda rows: rows.metric == "mse"]
     found = [detectable(row.sd, row.n) / row.reference for row in main.itertuples()]
     words = [_verdict(row) for row in main.itertuples()]
-    missing = [_NAMES["missing"](row) for row in main.itertuples()]
-    told = main.assign(verdict=words, missing=missing)
+    told = main.assign(verdict=words, missing=main.mechanism.map(formats.MECHANISMS))
     cited = SLIDES_RECIPE if SLIDES_RECIPE in recipes else recipes[0]
     slides = dataset == "mnist" and cited == SLIDES_RECIPE
     cells = compared[(compared.recipe == cited) & (compared.output == "imputation")]
@@ -196,7 +195,6 @@ def answer(
         "cited": cited,
         "verdicts": {word: words.count(word) for word in WORDS},
         "told": told[told.verdict.isin((BETTER, WORSE))].to_dict("records"),
-        "compared": len(main),
         "least": (main["low"].fillna(main["diff"]) / main.reference).min(),
         "most": (main["high"].fillna(main["diff"]) / main.reference).max(),
         "detectable": np.max(found),
